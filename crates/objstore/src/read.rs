@@ -1,0 +1,69 @@
+//! The reading half: [`ObjectStore`] answers from what has been applied, synced or not.
+
+use crate::CollId;
+use bytes::Bytes;
+use thiserror::Error;
+use types::HObject;
+
+/// Why the store could not answer.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// No such collection.
+    #[error("no collection {0:?}")]
+    NoColl(CollId),
+    /// No such object.
+    #[error("no object {0}")]
+    NoObject(HObject),
+    /// Stored bytes do not match their checksum: the unit is bad and must come from a replica.
+    #[error("checksum mismatch in {oid} at {offset}")]
+    Corrupt {
+        /// The object.
+        oid: HObject,
+        /// First bad byte's offset in the object.
+        offset: u64,
+    },
+    /// The device failed. The store stops serving.
+    #[error("device error: {0}")]
+    Device(String),
+}
+
+/// Size of an object as the store keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// One omap pair.
+pub type OmapEntry = (Bytes, Bytes);
+
+/// Reads of the local store. Every answer reflects all transactions queued so far (a PG orders its own reads behind
+/// its own uncommitted writes where durability matters). All reads are verified against their checksums.
+pub trait ObjectStore {
+    /// Length of an object.
+    fn stat(&self, coll: CollId, oid: &HObject) -> Result<ObjectStat, StoreError>;
+    /// Up to `len` bytes at `off`; short at the end of the object; holes read as zeros.
+    fn read(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Bytes, StoreError>;
+    /// Allocated ranges (offset, length) inside `off..off+len`, ascending, clipped to the object's size.
+    fn extents(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Vec<(u64, u64)>, StoreError>;
+    /// One xattr; `Ok(None)` when the object has no such xattr.
+    fn getattr(&self, coll: CollId, oid: &HObject, name: &[u8]) -> Result<Option<Bytes>, StoreError>;
+    /// All xattrs, ascending by name.
+    fn getattrs(&self, coll: CollId, oid: &HObject) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+    /// The omap header (empty when never set).
+    fn omap_header(&self, coll: CollId, oid: &HObject) -> Result<Bytes, StoreError>;
+    /// One omap value.
+    fn omap_get(&self, coll: CollId, oid: &HObject, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+    /// Up to `max` pairs with key strictly greater than `after` (`None`: from the first), ascending.
+    fn omap_list(
+        &self,
+        coll: CollId,
+        oid: &HObject,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Vec<OmapEntry>, StoreError>;
+    /// Up to `max` objects `>= start` of a collection in [`HObject`] order.
+    fn list(&self, coll: CollId, start: &HObject, max: usize) -> Result<Vec<HObject>, StoreError>;
+    /// All collections.
+    fn collections(&self) -> Vec<CollId>;
+}

@@ -1,0 +1,21 @@
+//! Ceph's nouns as Rust types: ids, addresses, versions, object names, errno, and (module by module) the maps.
+//!
+//! Ring 1 (bytes): no async, no clock, no randomness, no files. Each type carries its own [`denc`] encoding, and its
+//! golden bytes come from stock Ceph (`../shared/corpus`, pinned as fixtures).
+//!
+//! Deliberately absent: messages (crate `messages`), placement (crate `crush`), anything that decides.
+
+pub mod addr;
+pub mod errno;
+pub mod features;
+pub mod hobject;
+pub mod ids;
+pub mod time;
+
+pub use addr::{AddrType, AddrVec, EntityAddr};
+pub use errno::Errno;
+pub use hobject::{HObject, ObjectLocator, SnapContext};
+pub use ids::{
+    EVersion, EntityName, EntityType, Epoch, Fsid, OsdId, PgId, PoolId, ReqId, ShardId, SnapId, SpgId,
+};
+pub use time::Utime;
