@@ -4,4 +4,4 @@
 
 pub mod envelope;
 
-pub use envelope::{Message, MsgHeader, Payload, PRIO_DEFAULT, PRIO_HIGH};
+pub use envelope::{Message, MsgHeader, PRIO_DEFAULT, PRIO_HIGH, Payload};

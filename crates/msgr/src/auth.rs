@@ -114,7 +114,13 @@ pub enum ServerStep {
 /// The accepting side of one attempt.
 pub trait ServerAuth {
     /// The client's first request. `peer_type` is what its hello (or v1 connect) claimed.
-    fn handle_request(&mut self, peer_type: EntityType, method: u32, modes: &[u32], payload: Bytes) -> ServerStep;
+    fn handle_request(
+        &mut self,
+        peer_type: EntityType,
+        method: u32,
+        modes: &[u32],
+        payload: Bytes,
+    ) -> ServerStep;
     /// The client's answer to a `More`.
     fn handle_more(&mut self, payload: Bytes) -> ServerStep;
 }

@@ -1,6 +1,6 @@
 //! The reading half: [`ObjectStore`] answers from what has been applied, synced or not.
 
-use crate::CollId;
+use crate::{CollId, Transaction};
 use bytes::Bytes;
 use thiserror::Error;
 use types::HObject;
@@ -22,6 +22,9 @@ pub enum StoreError {
         /// First bad byte's offset in the object.
         offset: u64,
     },
+    /// No room for the transaction.
+    #[error("no space left in the store")]
+    Full,
     /// The device failed. The store stops serving.
     #[error("device error: {0}")]
     Device(String),
@@ -45,7 +48,8 @@ pub trait ObjectStore {
     /// Up to `len` bytes at `off`; short at the end of the object; holes read as zeros.
     fn read(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Bytes, StoreError>;
     /// Allocated ranges (offset, length) inside `off..off+len`, ascending, clipped to the object's size.
-    fn extents(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Vec<(u64, u64)>, StoreError>;
+    fn extents(&self, coll: CollId, oid: &HObject, off: u64, len: u64)
+    -> Result<Vec<(u64, u64)>, StoreError>;
     /// One xattr; `Ok(None)` when the object has no such xattr.
     fn getattr(&self, coll: CollId, oid: &HObject, name: &[u8]) -> Result<Option<Bytes>, StoreError>;
     /// All xattrs, ascending by name.
@@ -66,4 +70,34 @@ pub trait ObjectStore {
     fn list(&self, coll: CollId, start: &HObject, max: usize) -> Result<Vec<HObject>, StoreError>;
     /// All collections.
     fn collections(&self) -> Vec<CollId>;
+    /// Space and usage.
+    fn statfs(&self) -> StoreStatfs;
+    /// Applies `txn` to what reads see, at once, and starts making it durable; when it is, the owner hears of
+    /// `token` (transactions commit in queue order). Never blocks on the device.
+    ///
+    /// Errors: [`StoreError::Full`] when there is no room (nothing was applied; transactions that only free space are
+    /// always admitted), [`StoreError::Device`] when the store has stopped. A transaction that names an absent
+    /// collection, or clones an absent object, is a bug of the caller and panics.
+    fn queue(&mut self, txn: Transaction, token: CommitToken) -> Result<(), StoreError>;
+}
+
+/// The caller's name for a queued transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitToken(pub u64);
+
+/// Space of a store (`store_statfs_t`), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStatfs {
+    /// Size of the data device.
+    pub total: u64,
+    /// Free for new data, the reserve already taken off.
+    pub available: u64,
+    /// Allocated for object data.
+    pub allocated: u64,
+    /// Stored by users: sum of object sizes minus holes.
+    pub data_stored: u64,
+    /// Bytes of omap.
+    pub omap_allocated: u64,
+    /// Bytes of other metadata.
+    pub internal_metadata: u64,
 }

@@ -1,7 +1,7 @@
 //! The writing half: [`Transaction`], an ordered list of changes that becomes durable as a whole or not at all.
 
 use bytes::Bytes;
-use denc::{Decode, Decoder, DencError, Encode, Encoder};
+use denc::{Decode, Decoder, DencError, Encode, Encoder, Features};
 use types::{HObject, SpgId};
 
 /// A collection: the OSD's own metadata or one PG's objects.
@@ -124,6 +124,54 @@ impl Transaction {
         self.ops.iter().map(|op| if let TxnOp::Write { data, .. } = op { data.len() as u64 } else { 0 }).sum()
     }
 }
+impl Transaction {
+    /// Encodes with the payloads of `Write` kept apart, in order: the metadata part is small, the payloads stay the
+    /// reference-counted slices they were (socket to journal and replicas without a copy).
+    pub fn encode_split(&self) -> (Bytes, Vec<Bytes>) {
+        let mut data = Vec::new();
+        let mut e = Encoder::with_capacity(Features::ALL, 256);
+        e.versioned(1, 1, |e| {
+            e.count(self.ops.len());
+            for op in &self.ops {
+                if let TxnOp::Write { coll, oid, off, data: payload } = op {
+                    e.u8(SPLIT_WRITE);
+                    e.put(coll);
+                    e.put(oid);
+                    e.u64(*off);
+                    e.count(payload.len());
+                    data.push(payload.clone());
+                } else {
+                    e.put(op);
+                }
+            }
+        });
+        (e.finish(), data)
+    }
+
+    /// Reads what [`Transaction::encode_split`] wrote; `data` is all payloads back to back, shared, not copied.
+    pub fn decode_split(meta: &Bytes, data: &Bytes) -> Result<Transaction, DencError> {
+        let mut outer = Decoder::new(meta);
+        let (_, mut d) = outer.open("loligo split transaction", 1)?;
+        let mut payload = Decoder::new(data);
+        let n = d.count("split transaction", 2)?;
+        let mut ops = Vec::new();
+        for _ in 0..n {
+            if d.peek_rest().first() == Some(&SPLIT_WRITE) {
+                d.skip(1)?;
+                let (coll, oid, off) = (d.get()?, d.get()?, d.u64()?);
+                let len = d.u32()? as usize;
+                ops.push(TxnOp::Write { coll, oid, off, data: payload.take(len)? });
+            } else {
+                ops.push(d.get()?);
+            }
+        }
+        payload.expect_end("split transaction payloads")?;
+        Ok(Transaction { ops })
+    }
+}
+/// Tag of a `Write` whose payload travels apart; never a [`TxnOp`] tag.
+const SPLIT_WRITE: u8 = 0xff;
+
 impl Encode for Transaction {
     fn encode(&self, e: &mut Encoder) {
         e.versioned(1, 1, |e| e.put(&self.ops));
@@ -134,5 +182,27 @@ impl Decode for Transaction {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (_, mut d) = d.open("loligo transaction", 1)?;
         Ok(Transaction { ops: d.get()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_transaction_comes_back_whole_and_shares_its_payload() {
+        let oid = HObject { name: Bytes::from_static(b"o"), ..HObject::MIN };
+        let data = Bytes::from(vec![7u8; 5000]);
+        let mut t = Transaction::new();
+        t.push(TxnOp::Touch { coll: CollId::Meta, oid: oid.clone() });
+        t.push(TxnOp::Write { coll: CollId::Meta, oid, off: 3, data: data.clone() });
+        let (meta, parts) = t.encode_split();
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].as_ptr(), data.as_ptr());
+        assert_eq!(Transaction::decode_split(&meta, &parts[0]).unwrap(), t);
+        assert!(Transaction::decode_split(&meta, &data.slice(1..)).is_err());
+        for n in 0..meta.len() {
+            assert!(Transaction::decode_split(&meta.slice(..n), &data).is_err());
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Network addresses: `entity_addr_t` and `entity_addrvec_t`, in the new and in the legacy encoding.
 
 use crate::features;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What protocol an address speaks (`entity_addr_t::type_t`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -116,7 +116,8 @@ impl Decode for HObject {
     const MIN_SIZE: usize = 6;
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (v, mut d) = d.open("hobject_t", 4)?;
-        let mut o = HObject { key: d.blob()?, name: d.blob()?, snap: d.get()?, hash: d.u32()?, ..HObject::MIN };
+        let mut o =
+            HObject { key: d.blob()?, name: d.blob()?, snap: d.get()?, hash: d.u32()?, ..HObject::MIN };
         if v >= 2 {
             o.max = d.bool()?;
         }

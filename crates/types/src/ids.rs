@@ -122,7 +122,9 @@ impl EntityType {
     }
     /// The type that `name` stands for.
     pub fn parse(name: &str) -> Option<EntityType> {
-        [Self::MON, Self::MDS, Self::OSD, Self::CLIENT, Self::MGR, Self::AUTH].into_iter().find(|t| t.name() == name)
+        [Self::MON, Self::MDS, Self::OSD, Self::CLIENT, Self::MGR, Self::AUTH]
+            .into_iter()
+            .find(|t| t.name() == name)
     }
 }
 impl fmt::Display for EntityType {

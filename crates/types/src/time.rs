@@ -106,7 +106,10 @@ mod tests {
 
     #[test]
     fn prints_as_stock_does() {
-        assert_eq!(Utime { sec: 1_795_354_800, nsec: 123_456_789 }.to_string(), "2026-11-22T13:40:00.123456+0000");
+        assert_eq!(
+            Utime { sec: 1_795_354_800, nsec: 123_456_789 }.to_string(),
+            "2026-11-22T13:40:00.123456+0000"
+        );
         assert_eq!(Utime { sec: 30, nsec: 0 }.to_string(), "30.000000");
     }
 }
