@@ -1,5 +1,40 @@
-//! The task runner: `cargo xtask help` lists what it does.
+//! The task runner: `cargo xtask <task>`. CI, the README and people call the same code.
+//!
+//! A task either does what it says and exits 0, or names what failed and exits nonzero. `check` never writes to the
+//! tree, `fix` does.
+
+mod check;
+mod guest;
+mod packages;
+mod tidy;
+mod util;
+
+use util::Task;
+
+const TASKS: &[Task] = &[
+    Task {
+        name: "check",
+        about: "read-only checks: formatting, clippy, tidy rules, licences",
+        run: check::check,
+    },
+    Task { name: "guest", about: "build the demo's bootable disk and boot it from a file", run: guest::task },
+    Task { name: "fix", about: "format the tree", run: check::fix },
+];
 
 fn main() -> anyhow::Result<()> {
-    anyhow::bail!("no tasks yet");
+    let mut args = std::env::args().skip(1);
+    let name = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    std::env::set_current_dir(util::root())?;
+    match TASKS.iter().find(|t| t.name == name) {
+        Some(task) => (task.run)(&rest),
+        None => {
+            println!("usage: cargo xtask <task> [args]\n");
+            for t in TASKS {
+                println!("  {:<8} {}", t.name, t.about);
+            }
+            anyhow::ensure!(matches!(name.as_str(), "help" | "--help" | "-h"), "no task named {name:?}");
+            Ok(())
+        }
+    }
 }
