@@ -4,6 +4,7 @@
 //! tree, `fix` does.
 
 mod check;
+mod demo;
 mod guest;
 mod packages;
 mod tidy;
@@ -16,6 +17,11 @@ const TASKS: &[Task] = &[
         name: "check",
         about: "read-only checks: formatting, clippy, tidy rules, licences",
         run: check::check,
+    },
+    Task {
+        name: "demo",
+        about: "the main job: a VM boots from a clone in a fresh cluster [--keep]",
+        run: demo::task,
     },
     Task { name: "guest", about: "build the demo's bootable disk and boot it from a file", run: guest::task },
     Task { name: "fix", about: "format the tree", run: check::fix },
