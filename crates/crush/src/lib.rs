@@ -1,1 +1,17 @@
-//! (being written)
+//! CRUSH: the map of a cluster's hierarchy, its encoding, and the placement function, bit-exact with Ceph.
+//!
+//! Ring 1 (bytes): pure. [`CrushMap`] mirrors Ceph's `CrushWrapper`; [`CrushMap::do_rule`] mirrors `crush_do_rule`.
+//!
+//! Invariants: a decoded map is valid ([`CrushMap::validate`]): slots match ids, arrays match sizes, no cycles. The
+//! mapper terminates within a fixed work budget and never panics on such a map.
+//!
+//! Deliberately absent: the text map format (use stock `crushtool`), and map encodings that predate tunables.
+
+mod codec;
+pub mod hash;
+mod ln;
+mod ln_table;
+mod map;
+mod mapper;
+
+pub use map::*;
