@@ -1,0 +1,149 @@
+//! The content of an object in transit between primaries: [`CopyData`] (`object_copy_data_t`), what `copy-get` answers
+//! and `copy-from` takes.
+
+use bytes::Bytes;
+use denc::{Decode, Decoder, DencError, Encode, Encoder};
+use std::collections::BTreeMap;
+use types::{ReqId, SnapId, Utime};
+
+/// Where a copy goes on (`object_copy_cursor_t`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CopyCursor {
+    /// Data offset.
+    pub data_offset: u64,
+    /// Last omap key.
+    pub omap_offset: Bytes,
+    /// Xattrs done.
+    pub attr_complete: bool,
+    /// Data done.
+    pub data_complete: bool,
+    /// Omap done.
+    pub omap_complete: bool,
+}
+impl CopyCursor {
+    /// At the start.
+    pub fn is_initial(&self) -> bool {
+        !self.attr_complete && self.data_offset == 0 && self.omap_offset.is_empty()
+    }
+    /// All parts done.
+    pub fn is_complete(&self) -> bool {
+        self.attr_complete && self.data_complete && self.omap_complete
+    }
+}
+impl Encode for CopyCursor {
+    fn encode(&self, e: &mut Encoder) {
+        e.versioned(1, 1, |e| {
+            e.bool(self.attr_complete);
+            e.u64(self.data_offset);
+            e.bool(self.data_complete);
+            e.blob(&self.omap_offset);
+            e.bool(self.omap_complete);
+        });
+    }
+}
+impl Decode for CopyCursor {
+    const MIN_SIZE: usize = 6;
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        let (_, mut d) = d.open("object_copy_cursor_t", 1)?;
+        let attr_complete = d.bool()?;
+        let data_offset = d.u64()?;
+        let data_complete = d.bool()?;
+        let omap_offset = d.blob()?;
+        let omap_complete = d.bool()?;
+        Ok(CopyCursor { data_offset, omap_offset, attr_complete, data_complete, omap_complete })
+    }
+}
+
+/// A piece (or all) of an object's content (`object_copy_data_t` v8).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CopyData {
+    /// Where the next piece starts.
+    pub cursor: CopyCursor,
+    /// Size of the whole object.
+    pub size: u64,
+    /// Its mtime.
+    pub mtime: Utime,
+    /// User xattrs.
+    pub attrs: BTreeMap<Bytes, Bytes>,
+    /// Data from the cursor that was asked for.
+    pub data: Bytes,
+    /// Omap header.
+    pub omap_header: Bytes,
+    /// Encoded `map<string, bufferlist>` of omap pairs.
+    pub omap_data: Bytes,
+    /// Snaps of the clone that was copied.
+    pub snaps: Vec<SnapId>,
+    /// Snap seq of a head.
+    pub snap_seq: SnapId,
+    /// Object flags (`object_copy_data_t::FLAG_*`).
+    pub flags: u32,
+    /// CRC32C of the data, with flag 1.
+    pub data_digest: u32,
+    /// CRC32C of the omap, with flag 2.
+    pub omap_digest: u32,
+    /// Recent requests on the object.
+    pub reqids: Vec<(ReqId, u64)>,
+    /// Their return codes.
+    pub reqid_return_codes: BTreeMap<u32, i32>,
+    /// Truncate sequence.
+    pub truncate_seq: u32,
+    /// Truncate size.
+    pub truncate_size: u64,
+    /// The source's user version; not on the wire (it is the reply's).
+    pub user_version: u64,
+}
+impl Encode for CopyData {
+    fn encode(&self, e: &mut Encoder) {
+        e.versioned(8, 5, |e| {
+            e.u64(self.size);
+            e.put(&self.mtime);
+            e.put(&self.attrs);
+            e.blob(&self.data);
+            e.blob(&self.omap_data);
+            e.put(&self.cursor);
+            e.blob(&self.omap_header);
+            e.put(&self.snaps);
+            e.put(&self.snap_seq);
+            e.u32(self.flags);
+            e.u32(self.data_digest);
+            e.u32(self.omap_digest);
+            e.put(&self.reqids);
+            e.u32(self.truncate_seq);
+            e.u64(self.truncate_size);
+            e.put(&self.reqid_return_codes);
+        });
+    }
+}
+impl Decode for CopyData {
+    const MIN_SIZE: usize = 6;
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        let (v, mut d) = d.open("object_copy_data_t", 8)?;
+        if v < 8 {
+            return Err(DencError::TooOld { what: "object_copy_data_t", version: v, oldest: 8 });
+        }
+        let (size, mtime, attrs) = (d.u64()?, d.get()?, d.get()?);
+        let (data, omap_data, cursor, omap_header) = (d.blob()?, d.blob()?, d.get()?, d.blob()?);
+        let (snaps, snap_seq, flags) = (d.get()?, d.get()?, d.u32()?);
+        let (data_digest, omap_digest, reqids) = (d.u32()?, d.u32()?, d.get()?);
+        let (truncate_seq, truncate_size, reqid_return_codes) = (d.u32()?, d.u64()?, d.get()?);
+        Ok(CopyData {
+            cursor,
+            size,
+            mtime,
+            attrs,
+            data,
+            omap_header,
+            omap_data,
+            snaps,
+            snap_seq,
+            flags,
+            data_digest,
+            omap_digest,
+            reqids,
+            reqid_return_codes,
+            truncate_seq,
+            truncate_size,
+            user_version: 0,
+        })
+    }
+}
