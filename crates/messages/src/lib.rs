@@ -1,7 +1,22 @@
 //! Ceph's messages as Rust types, each with the front, middle and data it travels with.
 //!
-//! Ring 1 (bytes). One module per family of messages. Deliberately absent: sessions, frames, authentication (`msgr`).
+//! Ring 1 (bytes). One module per family of messages; types are named as Ceph's classes (`MMonCommand`, `MOsdOp`).
+//! Deliberately absent: sessions, frames, authentication (`msgr`), our own OSD-to-OSD messages (`pg`).
 
 pub mod envelope;
+pub mod kinds;
+mod macros;
+pub mod mon;
+pub mod ops;
+pub mod osd;
+pub mod osd_op;
 
 pub use envelope::{Message, MsgHeader, PRIO_DEFAULT, PRIO_HIGH, Payload};
+pub use macros::PaxosHeader;
+pub use mon::*;
+pub use ops::{
+    AllocHint, Checksum, ClassCall, CopyFrom, Extent, OpCode, OpFlags, OsdFlags, OsdOp, Watch, WriteSame,
+    Xattr, watch_op,
+};
+pub use osd::*;
+pub use osd_op::{MOsdOp, MOsdOpReply, OpReply, Redirect};

@@ -21,4 +21,6 @@ pub const SERVER_NAUTILUS: u64 = (1 << 61) | INCARNATION_2;
 /// Server speaks octopus encodings.
 pub const SERVER_OCTOPUS: u64 = (1 << 16) | INCARNATION_3;
 /// Server speaks pacific encodings.
-pub const SERVER_PACIFIC: u64 = (1 << 13) | INCARNATION_2;
+pub const SERVER_PACIFIC: u64 = (1 << 20) | INCARNATION_3;
+/// `objectstore_perf_stat_t` carries nanoseconds. Not in [`SUPPORTED`]: stock 16.2 forgets to advertise it.
+pub const OS_PERF_STAT_NS: u64 = (1 << 17) | INCARNATION_3;

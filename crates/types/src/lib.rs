@@ -10,6 +10,9 @@ pub mod errno;
 pub mod features;
 pub mod hobject;
 pub mod ids;
+pub mod logentry;
+pub mod monmap;
+pub mod pgstat;
 pub mod time;
 
 pub use addr::{AddrType, AddrVec, EntityAddr};
