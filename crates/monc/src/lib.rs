@@ -1,0 +1,10 @@
+//! A process's session with the monitors: [`MonLink`] for daemons, [`Commander`] for tools that send commands.
+//!
+//! Ring 3. Mirrors stock's `MonClient` in what the monitors see: hunting over the monitor list, one lossy session,
+//! ticket renewal and rotating keys by `auth` messages inside it.
+
+mod commander;
+mod link;
+
+pub use commander::{Answer, Commander, CommanderError};
+pub use link::{LinkEvent, MonLink};
