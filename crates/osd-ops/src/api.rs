@@ -364,6 +364,8 @@ pub struct OpOutcome {
     pub stats: StatsDelta,
     /// Contents to fetch before the vector can run; when not empty nothing else here is valid.
     pub copy_from: Vec<CopyRequest>,
+    /// The store could not give intact content of this object: repair it from a replica, then run the vector again.
+    pub bad_object: Option<HObject>,
     /// Full, and the client did not say `FULL_TRY`: drop the op silently, the client resends on the next map.
     pub drop_full: bool,
 }

@@ -1,12 +1,12 @@
 //! Runs an op vector: [`execute`].
 
-use crate::api::{ObjectContext, OpEnv, OpOutcome, OpResult};
+use crate::api::{ObjectContext, OpClass, OpEnv, OpOutcome, OpResult};
 use crate::info::WatchKey;
 use messages::OsdOp;
 use types::Errno;
 
 /// Runs the vector `ops` of one message on the object of `obc` (already resolved for the snapshot it reads).
-pub fn execute(_env: &mut OpEnv<'_>, _obc: &ObjectContext, ops: &[OsdOp]) -> OpOutcome {
+pub fn execute(_env: &mut OpEnv<'_>, _obc: &ObjectContext, _class: &OpClass, ops: &[OsdOp]) -> OpOutcome {
     OpOutcome {
         result: Errno::EOPNOTSUPP.negated(),
         ops: vec![OpResult::default(); ops.len()],

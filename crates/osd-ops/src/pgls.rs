@@ -22,8 +22,12 @@ pub struct PgOpEnv<'a> {
     pub snapid: SnapId,
     /// Limits.
     pub limits: &'a Limits,
-    /// Objects known from the log but missing here (recovery): listed although the store does not have them.
-    pub missing: &'a dyn Fn(&HObject) -> bool,
+    /// First object `>=` the given one that the log knows but the store lacks (recovery), or `None`.
+    pub missing_from: &'a dyn Fn(&HObject) -> Option<HObject>,
+    /// Objects in the store that are to be deleted by recovery: not listed.
+    pub deleted: &'a dyn Fn(&HObject) -> bool,
+    /// What the last scrub of this PG found: its interval and the encoded entries; `None` before the first.
+    pub scrub: Option<(u32, &'a [Bytes])>,
 }
 
 /// Runs the PG-level ops of a message. Returns the message's result (1 at the end of a listing) and the ops' outputs.

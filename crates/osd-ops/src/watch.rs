@@ -9,7 +9,7 @@ use messages::MWatchNotify;
 use types::{EntityAddr, EntityName, HObject, Utime};
 
 /// What the PG must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum WatchOut {
     /// Send a message to a session (drop it when the session is gone).
     Send {
