@@ -59,6 +59,7 @@ kinds! {
     MON_COMMAND_ACK = 51 "mon_command_ack",
     LOG = 52 "log",
     LOG_ACK = 53 "log_ack",
+    KV_DATA = 54 "kv_data",
     GET_POOL_STATS = 58 "getpoolstats",
     GET_POOL_STATS_REPLY = 59 "getpoolstats_reply",
     MON_GLOBAL_ID = 60 "global_id",

@@ -6,13 +6,23 @@
 //! Deliberately absent: messages (crate `messages`), placement (crate `crush`), anything that decides.
 
 pub mod addr;
+pub mod compatset;
 pub mod errno;
 pub mod features;
+pub mod fsmap;
+pub mod hash;
 pub mod hobject;
 pub mod ids;
+pub mod interval_set;
 pub mod logentry;
+pub mod mgrmap;
 pub mod monmap;
+pub mod osdmap;
 pub mod pgstat;
+pub mod pool;
+pub mod raw;
+pub mod servicemap;
+pub mod superblock;
 pub mod time;
 
 pub use addr::{AddrType, AddrVec, EntityAddr};
@@ -21,4 +31,7 @@ pub use hobject::{HObject, ObjectLocator, SnapContext};
 pub use ids::{
     EVersion, EntityName, EntityType, Epoch, Fsid, OsdId, PgId, PoolId, ReqId, ShardId, SnapId, SpgId,
 };
+pub use interval_set::IntervalSet;
+pub use osdmap::{OsdMap, OsdMapIncremental, UpActing};
+pub use pool::{PgPool, PoolType};
 pub use time::Utime;
