@@ -203,10 +203,10 @@ message! {
         fsid: Fsid,
         /// Names of its modules.
         module_names: BTreeSet<String>,
+        /// Commands that it answers; only while it starts.
+        command_descs: Vec<CommandDesc>,
         /// What `mgr metadata` shows.
         metadata: Texts,
-        /// Commands that it answers.
-        command_descs: Vec<CommandDesc>,
         /// URIs that modules serve.
         services: Texts,
         /// Its modules.

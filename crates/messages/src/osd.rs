@@ -46,13 +46,14 @@ message! {
         ver: u64,
         /// The notify.
         notify_id: u64,
-        /// Payload, or the collected replies.
+        /// What the notifier sent.
         payload: Bytes,
         /// 0 or a negative errno, when complete.
         return_code: i32 = since 2,
         /// Global id of the notifier.
         notifier_gid: u64 = since 3,
-    }
+    } + /// When complete: the watchers' replies and the list of those that did not answer.
+        data
     /// Tells a client to hold back requests to a range of objects, its answer, and the end of it.
     MOsdBackoff = OSD_BACKOFF, "osd_backoff", 1/1 {
         /// The PG.
