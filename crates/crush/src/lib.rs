@@ -7,11 +7,18 @@
 //!
 //! Deliberately absent: the text map format (use stock `crushtool`), and map encodings that predate tunables.
 
+mod builder;
+mod classes;
 mod codec;
+mod error;
+pub mod feature;
+pub mod fuzz;
 pub mod hash;
 mod ln;
 mod ln_table;
 mod map;
 mod mapper;
 
+pub use builder::{DEFAULT_TYPES, Location, RuleMode, is_valid_name};
+pub use error::CrushError;
 pub use map::*;

@@ -104,6 +104,18 @@ impl<T: Encode + ?Sized> Encode for &T {
     }
 }
 
+impl<T: Encode + ?Sized> Encode for std::sync::Arc<T> {
+    fn encode(&self, e: &mut Encoder) {
+        (**self).encode(e);
+    }
+}
+impl<T: Decode> Decode for std::sync::Arc<T> {
+    const MIN_SIZE: usize = T::MIN_SIZE;
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        T::decode(d).map(std::sync::Arc::new)
+    }
+}
+
 impl<T: Encode> Encode for Option<T> {
     fn encode(&self, e: &mut Encoder) {
         e.bool(self.is_some());
