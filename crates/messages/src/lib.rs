@@ -10,6 +10,7 @@ pub mod kinds;
 mod macros;
 pub mod mgr;
 pub mod mon;
+pub mod opcode;
 pub mod ops;
 pub mod osd;
 pub mod osd_mon;

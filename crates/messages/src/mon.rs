@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use types::logentry::LogEntry;
 use types::monmap::MonMap;
 use types::pgstat::PoolStat;
-use types::{Epoch, Fsid, PoolId, SnapId};
+use types::{Epoch, Fsid, IntervalSet, PoolId, SnapId};
 
 /// `ping` (2). Between OSD and client its front is empty. A monitor that is asked by `ceph ping` answers with JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -81,8 +81,8 @@ pub mod pool_op {
 /// The data of `poolop_reply`: a bool, then the bytes.
 pub type PoolOpReplyData = Option<Bytes>;
 
-/// `removed_snaps` of pools while a client missed maps: pool to (start, length) intervals.
-pub type GapRemovedSnaps = BTreeMap<PoolId, BTreeMap<u64, u64>>;
+/// Snapshots removed from pools.
+pub type GapRemovedSnaps = BTreeMap<PoolId, IntervalSet>;
 
 message! {
     /// Monitor to anyone: the monitor map, encoded.
@@ -94,6 +94,8 @@ message! {
     MMonGetMap = MON_GET_MAP, "mon_getmap", 1/1 {}
     /// Asks a monitor for OSD maps by range; both ends are included, 0 means none.
     MMonGetOsdMap = MON_GET_OSDMAP, "mon_get_osdmap", 1/1 {
+        /// Paxos header.
+        paxos: PaxosHeader,
         /// First full map.
         full_first: Epoch,
         /// Last full map.
@@ -328,7 +330,7 @@ message! {
         start: Epoch,
         /// Last epoch.
         last: Epoch,
-        /// Epoch to pool to (start, length) intervals.
+        /// By epoch and pool.
         purged_snaps: BTreeMap<Epoch, GapRemovedSnaps>,
     }
 }

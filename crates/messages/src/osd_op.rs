@@ -445,3 +445,82 @@ impl Payload for MOsdOpReply {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(ops: Vec<OsdOp>) -> MOsdOp {
+        let pg = SpgId::replicated(PgId::new(3, 5));
+        MOsdOp::new(
+            pg,
+            0x1234_5675,
+            Epoch(9),
+            ObjectLocator::pool(types::PoolId(3)),
+            Bytes::from_static(b"obj"),
+            ops,
+        )
+    }
+
+    #[test]
+    fn a_request_and_its_reply_survive_the_wire() {
+        let ops = vec![
+            OsdOp::new(OpCode::SET_ALLOC_HINT),
+            OsdOp::write(4096, Bytes::from_static(b"data")),
+            OsdOp::call("lock", "assert_locked", b"x"),
+        ];
+        let req = request(ops);
+        let msg = Message::new(&req, Features(types::features::SUPPORTED));
+        assert_eq!(msg.data.len(), 4 + 4 + 13 + 1);
+        let got: MOsdOp = msg.decode().unwrap();
+        assert_eq!(got, req);
+        let mut reply = MOsdOpReply::to(&got, -5, Epoch(10));
+        reply.ops[2].op.data = Bytes::from_static(b"out");
+        reply.ops[2].rval = -5;
+        reply.set_versions(EVersion::new(10, 77), 70);
+        let back: MOsdOpReply = Message::new(&reply, Features::ALL).decode().unwrap();
+        assert_eq!(back, reply);
+        assert_eq!(back.bad_replay_version, EVersion::new(10, 70));
+        assert!(back.flags.has(OsdFlags::ONDISK));
+    }
+
+    #[test]
+    fn the_data_of_a_single_write_is_not_copied() {
+        let data = Bytes::from(vec![7u8; 4096]);
+        let msg = Message::new(
+            &request(vec![OsdOp::new(OpCode::STAT), OsdOp::write(0, data.clone())]),
+            Features::ALL,
+        );
+        assert_eq!(msg.data.as_ptr(), data.as_ptr());
+        let got: MOsdOp = msg.decode().unwrap();
+        assert_eq!(got.ops[1].data.as_ptr(), data.as_ptr());
+    }
+
+    #[test]
+    fn data_shorter_than_the_operations_say_is_an_error() {
+        let mut msg =
+            Message::new(&request(vec![OsdOp::write(0, Bytes::from_static(b"data"))]), Features::ALL);
+        msg.data.truncate(3);
+        assert!(matches!(msg.decode::<MOsdOp>(), Err(DencError::Short { .. })));
+    }
+
+    #[test]
+    fn a_locator_key_equal_to_the_name_gives_the_same_object() {
+        let mut req = request(vec![]);
+        let plain = req.hobject();
+        req.locator.key = req.oid.clone();
+        assert_eq!(req.hobject(), plain);
+        req.locator.key = Bytes::from_static(b"other");
+        assert_ne!(req.hobject(), plain);
+    }
+
+    #[test]
+    fn the_session_names_the_request_unless_it_names_itself() {
+        let mut req = request(vec![]);
+        req.client_inc = 2;
+        let src = EntityName::client(4100);
+        assert_eq!(req.request_id(src, 7), ReqId { name: src, tid: 7, inc: 2 });
+        req.reqid = ReqId { name: EntityName::client(1), tid: 3, inc: 0 };
+        assert_eq!(req.request_id(src, 7), req.reqid);
+    }
+}

@@ -89,6 +89,19 @@ fn every_captured_message_encodes_to_itself() {
 }
 
 #[test]
+fn monitor_maps_inside_messages_encode_to_themselves() {
+    let mut seen = 0;
+    for (_, msg) in samples().iter().filter(|(_, m)| m.header.kind == kinds::MON_MAP) {
+        let got: messages::MMonMap = msg.decode().unwrap();
+        let map = got.decode_map().unwrap();
+        assert_eq!(map.ranks.len(), map.mons.len());
+        assert_eq!(messages::MMonMap::new(&map, STOCK), got);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[test]
 fn a_message_cut_anywhere_is_an_error_or_decodes_without_panic() {
     for (_, msg) in samples().into_iter().filter(|(_, m)| m.front.len() < 5000) {
         for n in 0..msg.front.len() {

@@ -18,6 +18,7 @@ pub mod logentry;
 pub mod mgrmap;
 pub mod monmap;
 pub mod osdmap;
+pub mod osdstat;
 pub mod pgstat;
 pub mod pool;
 pub mod raw;
