@@ -12,8 +12,9 @@ pub type OmapPage = (Vec<(Bytes, Bytes)>, bool);
 
 /// The object a method runs on, and the request that called it.
 ///
-/// Reads of an absent object answer `ENOENT`. Writes create the object. A method that is declared as not writing but
-/// writes all the same gets `EPERM` from each writing call, as in stock.
+/// As in stock, only some reads of an absent object answer `ENOENT` (`stat`, `getxattr`, `getxattrs`, `extents`,
+/// `omap_get_val`): data and omap listings are just empty. Writes create the object, removals of omap keys and xattrs
+/// want it there (`ENOENT`). A method that reads or writes without being declared so gets `EIO` from each such call.
 pub trait ClsContext {
     /// Size and modification time; `ENOENT` when the object does not exist.
     fn stat(&mut self) -> Result<(u64, Utime), Errno>;
@@ -35,13 +36,13 @@ pub trait ClsContext {
     /// Removes the object; `ENOENT` when it is absent.
     fn remove(&mut self) -> Result<(), Errno>;
 
-    /// One xattr; `ENODATA` when the object has none of that name.
+    /// One xattr; `ENODATA` when the object has none of that name, `ENOENT` when there is no object.
     fn getxattr(&mut self, name: &str) -> Result<Bytes, Errno>;
     /// All user xattrs.
     fn getxattrs(&mut self) -> Result<BTreeMap<Bytes, Bytes>, Errno>;
     /// Sets an xattr.
     fn setxattr(&mut self, name: &str, value: Bytes) -> Result<(), Errno>;
-    /// Removes an xattr; `ENODATA` when there is none.
+    /// Removes an xattr; that it is not there is no error, that the object is not is `ENOENT`.
     fn rmxattr(&mut self, name: &str) -> Result<(), Errno>;
 
     /// The omap header (empty when never set).

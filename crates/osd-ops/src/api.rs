@@ -299,10 +299,10 @@ pub enum WatchEffect {
     },
     /// A watcher acknowledges a notify.
     Ack {
-        /// Notify id; `None`: all of this cookie's (legacy).
-        notify_id: Option<u64>,
-        /// The watch's cookie.
-        cookie: u64,
+        /// Notify id.
+        notify_id: u64,
+        /// The watch's cookie; `None` for all watches of the client on the object (old clients).
+        cookie: Option<u64>,
         /// Reply blob.
         reply: Bytes,
     },

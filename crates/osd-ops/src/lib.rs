@@ -17,14 +17,19 @@ pub mod interval;
 pub mod watch;
 
 mod classify;
+mod cls_ctx;
 mod context;
+mod exec;
 mod execute;
+mod ops;
 pub mod pgls;
 pub mod snap;
+mod work;
 
 pub use api::*;
 pub use classify::{check_names, classify};
 pub use context::{filter_snapc, load_object_context, resolve_snap};
-pub use execute::{execute, remove_watches};
+pub use exec::rollback_target;
+pub use execute::{execute, needs_copy, remove_watches};
 pub use info::{ObjectInfo, SnapSet, WatchInfo, WatchKey};
 pub use messages::{OpCode, OpFlags, OsdFlags, OsdOp};

@@ -135,9 +135,7 @@ impl<'a> Work<'a> {
         if let Some(oid) = &self.base
             && from_base > 0
         {
-            for (o, l) in
-                self.store.extents(self.coll, oid, off, from_base).map_err(|e| self.fail(&e))?
-            {
+            for (o, l) in self.store.extents(self.coll, oid, off, from_base).map_err(|e| self.fail(&e))? {
                 set.insert(o, l);
             }
         }
@@ -394,13 +392,9 @@ impl<'w, 'a> OmapIter<'w, 'a> {
             let (Some(after), Some(oid)) = (&self.after, &self.w.base) else { return Ok(()) };
             // An empty start is before every key, the empty key included.
             let from = if after.is_empty() { None } else { Some(&after[..]) };
-            let got = self
-                .w
-                .store
-                .omap_list(self.w.coll, oid, from, self.batch)
-                .map_err(|e| self.w.fail(&e))?;
-            self.after =
-                if got.len() < self.batch { None } else { got.last().map(|(k, _)| k.clone()) };
+            let got =
+                self.w.store.omap_list(self.w.coll, oid, from, self.batch).map_err(|e| self.w.fail(&e))?;
+            self.after = if got.len() < self.batch { None } else { got.last().map(|(k, _)| k.clone()) };
             self.buf = got;
             self.buf.retain(|(k, _)| !self.w.base_key_gone(k));
             self.buf.reverse();
