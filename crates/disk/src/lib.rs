@@ -1,1 +1,15 @@
-//! (being written)
+//! Real devices under the object store: [`DiskStore`] is `store-core` with files or block devices and two threads.
+//!
+//! The store itself stays on its owner's thread (the OSD's shard). One thread writes the journal, one the checkpoints; each
+//! gets whole batches and reports whole batches, so a commit costs one wake-up each way. When a batch has ended the wake
+//! hook given to [`DiskStore::open`] is called (from the thread that ran it); the owner then calls
+//! [`DiskStore::poll_commits`].
+//!
+//! An OSD's folder has `block` (file, or link to a block device) and `journal` (likewise). Both are locked while mounted.
+
+mod device;
+mod lane;
+mod store;
+
+pub use device::FileDevice;
+pub use store::{DiskError, DiskOptions, DiskStore, WakeHook};

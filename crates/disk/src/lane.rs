@@ -1,0 +1,83 @@
+//! A lane: one thread that runs batches in order and reports them.
+
+use crate::device::{Aligned, FileDevice};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use store_core::{IoBatch, IoDone};
+
+/// Called, from a lane's thread, when a batch has ended.
+pub type WakeHook = Arc<dyn Fn() + Send + Sync>;
+
+/// Ended batches that the owner has not taken yet.
+#[derive(Default)]
+pub struct Ended {
+    list: Mutex<Vec<IoDone>>,
+    any: Condvar,
+}
+impl Ended {
+    fn push(&self, done: IoDone) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        self.any.notify_all();
+    }
+    /// Takes them all.
+    pub fn take(&self) -> Vec<IoDone> {
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Waits until there is one, at most this long.
+    pub fn wait(&self, at_most: Duration) {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.is_empty() {
+            drop(self.any.wait_timeout(list, at_most));
+        }
+    }
+}
+
+/// One thread with its queue. Dropping it lets the thread end after what it was given.
+pub struct Lane {
+    queue: Option<Sender<IoBatch>>,
+    thread: Option<JoinHandle<()>>,
+}
+impl Lane {
+    /// Starts the thread.
+    pub fn start(name: &str, dev: FileDevice, ended: Arc<Ended>, wake: WakeHook) -> io::Result<Lane> {
+        let (queue, batches) = channel();
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&batches, &dev, &ended, &wake))?;
+        Ok(Lane { queue: Some(queue), thread: Some(thread) })
+    }
+    /// Hands a batch over. Never blocks: the core has one batch a lane in flight.
+    pub fn send(&self, batch: IoBatch) {
+        // The thread ends only after the queue is dropped, or by a panic that `join` shows.
+        let _ = self.queue.as_ref().map(|q| q.send(batch));
+    }
+}
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(batches: &Receiver<IoBatch>, dev: &FileDevice, ended: &Ended, wake: &WakeHook) {
+    let mut scratch = Aligned::default();
+    while let Ok(batch) = batches.recv() {
+        let result = batch.steps.iter().try_for_each(|s| dev.step(s, &mut scratch));
+        scratch.trim();
+        let id = batch.id;
+        // Payloads are given back here, not on the owner's thread.
+        drop(batch);
+        let failed = result.is_err();
+        ended.push(IoDone { id, result });
+        wake();
+        if failed {
+            // Nothing more is written after a failure: what is still queued is dropped with the channel.
+            break;
+        }
+    }
+}
