@@ -1,7 +1,8 @@
 //! The `none` method: names are believed. For tests and for clusters that say so in their configuration.
 
 use crate::auth::{
-    AuthError, AuthRequest, AuthedPeer, ClientAuth, METHOD_NONE, MODE_CRC, ServerAuth, ServerStep, SessionKeys,
+    AuthError, AuthRequest, AuthedPeer, ClientAuth, METHOD_NONE, MODE_CRC, ServerAuth, ServerStep,
+    SessionKeys,
 };
 use bytes::Bytes;
 use denc::{Decoder, Encoder, Features};
@@ -63,7 +64,13 @@ pub struct NoneServer {
 }
 
 impl ServerAuth for NoneServer {
-    fn handle_request(&mut self, _peer_type: EntityType, method: u32, modes: &[u32], payload: Bytes) -> ServerStep {
+    fn handle_request(
+        &mut self,
+        _peer_type: EntityType,
+        method: u32,
+        modes: &[u32],
+        payload: Bytes,
+    ) -> ServerStep {
         let bad = |result| ServerStep::Bad {
             result,
             allowed_methods: vec![METHOD_NONE],

@@ -172,8 +172,7 @@ impl Reconnect {
     pub(crate) fn encode(&self) -> Bytes {
         payload(|e| {
             e.put(&self.addrs);
-            for v in
-                [self.client_cookie, self.server_cookie, self.global_seq, self.connect_seq, self.msg_seq]
+            for v in [self.client_cookie, self.server_cookie, self.global_seq, self.connect_seq, self.msg_seq]
             {
                 e.u64(v);
             }

@@ -136,7 +136,8 @@ impl Head {
     fn rest_len(&self, secure: bool) -> usize {
         let tail: usize = self.lens[1..self.count].iter().sum();
         if secure {
-            let first = if self.lens[0] > INLINE_LEN { pad16(self.lens[0]) - INLINE_LEN + TAG_LEN } else { 0 };
+            let first =
+                if self.lens[0] > INLINE_LEN { pad16(self.lens[0]) - INLINE_LEN + TAG_LEN } else { 0 };
             let padded: usize = self.lens[1..self.count].iter().map(|&l| pad16(l)).sum();
             first + if self.count > 1 { padded + EPILOGUE_SECURE_LEN + TAG_LEN } else { 0 }
         } else {
@@ -463,7 +464,12 @@ mod tests {
         for mode in 0..2 {
             let (mut w, _) = both_modes().remove(mode);
             let mut out = OutBuf::default();
-            let segs = [Bytes::from_static(&[3; 41]), Bytes::from_static(&[4; 20]), Bytes::new(), Bytes::from_static(&[5; 33])];
+            let segs = [
+                Bytes::from_static(&[3; 41]),
+                Bytes::from_static(&[4; 20]),
+                Bytes::new(),
+                Bytes::from_static(&[5; 33]),
+            ];
             w.write(&mut out, tag::MESSAGE, segs.clone(), None).unwrap();
             let all = out.take_all();
             for bit in 0..all.len() * 8 {

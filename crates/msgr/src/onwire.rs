@@ -65,10 +65,7 @@ pub fn pair(secret: &[u8], is_client: bool) -> Result<(Sealer, Opener), MsgrErro
     };
     let (a, b) = (&secret[16..28], &secret[28..40]);
     let (rx, tx) = if is_client { (a, b) } else { (b, a) };
-    Ok((
-        Sealer { key: key()?, nonces: Nonces::new(tx) },
-        Opener { key: key()?, nonces: Nonces::new(rx) },
-    ))
+    Ok((Sealer { key: key()?, nonces: Nonces::new(tx) }, Opener { key: key()?, nonces: Nonces::new(rx) }))
 }
 
 impl Sealer {
@@ -92,11 +89,8 @@ impl Opener {
     /// Decrypts `buf` (ciphertext and tag) in place and cuts the tag off.
     pub fn open(&mut self, buf: &mut BytesMut) -> Result<(), MsgrError> {
         let nonce = Nonce::assume_unique_for_key(self.nonces.next()?);
-        let n = self
-            .key
-            .open_in_place(nonce, Aad::empty(), &mut buf[..])
-            .map_err(|_| MsgrError::Decrypt)?
-            .len();
+        let n =
+            self.key.open_in_place(nonce, Aad::empty(), &mut buf[..]).map_err(|_| MsgrError::Decrypt)?.len();
         buf.truncate(n);
         Ok(())
     }

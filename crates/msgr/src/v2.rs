@@ -122,7 +122,13 @@ pub struct V2 {
 
 impl V2 {
     /// A transport of the connecting side; writes the banner.
-    pub fn client(my_type: EntityType, want: EntityType, target: EntityAddr, limits: FrameLimits, out: &mut OutBuf) -> V2 {
+    pub fn client(
+        my_type: EntityType,
+        want: EntityType,
+        target: EntityAddr,
+        limits: FrameLimits,
+        out: &mut OutBuf,
+    ) -> V2 {
         Self::new(true, my_type, Some(want), target, limits, out)
     }
     /// A transport of the accepting side; writes the banner.
@@ -208,7 +214,11 @@ impl V2 {
         self.stage = Stage::Auth;
     }
     /// Answers a `NeedAuth` of the connecting side; sends the first request.
-    pub fn set_client_auth(&mut self, mut auth: Box<dyn ClientAuth>, out: &mut OutBuf) -> Result<(), MsgrError> {
+    pub fn set_client_auth(
+        &mut self,
+        mut auth: Box<dyn ClientAuth>,
+        out: &mut OutBuf,
+    ) -> Result<(), MsgrError> {
         assert!(self.is_client && self.stage == Stage::NeedAuth);
         let request = auth.start()?;
         self.auth = Auth::Client(auth);
@@ -254,7 +264,10 @@ impl V2 {
     fn banner_prefix(&mut self, buf: &mut BytesMut) -> Result<bool, MsgrError> {
         let n = buf.len().min(BANNER_PREFIX.len());
         if buf[..n] != BANNER_PREFIX[..n] {
-            let v1 = buf.len() >= 6 && &buf[..5] == V1_BANNER_PREFIX && buf[5] == b'v' && buf.get(6) == Some(&b'0');
+            let v1 = buf.len() >= 6
+                && &buf[..5] == V1_BANNER_PREFIX
+                && buf[5] == b'v'
+                && buf.get(6) == Some(&b'0');
             return Err(if v1 { MsgrError::PeerIsV1 } else { MsgrError::BadBanner });
         }
         if buf.len() < BANNER_PREFIX.len() + 2 {
@@ -331,7 +344,12 @@ impl V2 {
         Ok(V2Event::NeedAuth)
     }
 
-    fn client_frame(&mut self, f: &Frame, unexpected: MsgrError, out: &mut OutBuf) -> Result<Option<V2Event>, MsgrError> {
+    fn client_frame(
+        &mut self,
+        f: &Frame,
+        unexpected: MsgrError,
+        out: &mut OutBuf,
+    ) -> Result<Option<V2Event>, MsgrError> {
         let p = &f.segs[0];
         let event = match (self.stage, f.tag) {
             (Stage::Auth, tag::AUTH_BAD_METHOD) => {
@@ -367,7 +385,9 @@ impl V2 {
                 return Ok(None);
             }
             (Stage::Session, tag::SERVER_IDENT) => V2Event::ServerIdent(Ident::decode(p, false)?),
-            (Stage::Session, tag::IDENT_MISSING_FEATURES) => V2Event::MissingFeatures(control::decode_u64(p)?),
+            (Stage::Session, tag::IDENT_MISSING_FEATURES) => {
+                V2Event::MissingFeatures(control::decode_u64(p)?)
+            }
             (Stage::Session, tag::SESSION_RECONNECT_OK) => V2Event::ReconnectOk(control::decode_u64(p)?),
             (Stage::Session, tag::SESSION_RESET) => V2Event::Reset(control::decode_bool(p)?),
             (Stage::Session, tag::SESSION_RETRY) => V2Event::Retry(control::decode_u64(p)?),
@@ -382,7 +402,12 @@ impl V2 {
         Ok(Some(event))
     }
 
-    fn server_frame(&mut self, f: &Frame, unexpected: MsgrError, out: &mut OutBuf) -> Result<Option<V2Event>, MsgrError> {
+    fn server_frame(
+        &mut self,
+        f: &Frame,
+        unexpected: MsgrError,
+        out: &mut OutBuf,
+    ) -> Result<Option<V2Event>, MsgrError> {
         let p = &f.segs[0];
         self.rounds += 1;
         if self.rounds > AUTH_ROUNDS_MAX {

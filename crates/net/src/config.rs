@@ -1,106 +1,9 @@
 //! What a [`crate::Messenger`] is told at its start: identity, features, policies by type of peer, limits, timeouts.
-//!
-//! [`Policy`] mirrors `Messenger::Policy` (lossy client, stateful server, lossless peer ...).
 
+use msgr::{EndpointConfig, Policy};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{EntityName, EntityType, features};
-
-/// How sessions with one type of peer behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// A broken transport ends the session: nothing is resent, the dispatcher gets `on_reset`.
-    pub lossy: bool,
-    /// We only accept; the peer reconnects, we never do.
-    pub server: bool,
-    /// Do not reconnect while there is nothing to send.
-    pub standby: bool,
-    /// Find out whether the peer lost the session's state (`on_remote_reset`).
-    pub resetcheck: bool,
-    /// Messages received under this policy count against the messenger's throttle.
-    pub throttled: bool,
-    /// Feature bits that the peer must have, in addition to the messenger's.
-    pub features_required: u64,
-}
-
-impl Policy {
-    /// We connect; a break ends the session (client to anything, OSD to monitor, heartbeats).
-    pub const fn lossy_client() -> Policy {
-        Policy {
-            lossy: true,
-            server: false,
-            standby: false,
-            resetcheck: false,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// We connect; a break is healed by reconnecting to the same session.
-    pub const fn lossless_client() -> Policy {
-        Policy {
-            lossy: false,
-            server: false,
-            standby: false,
-            resetcheck: true,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// Both may connect; the session outlives its transports (OSD to OSD, mon to mon).
-    pub const fn lossless_peer() -> Policy {
-        Policy {
-            lossy: false,
-            server: false,
-            standby: true,
-            resetcheck: false,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// The same with reset detection (`lossless_peer_reuse`), the monitors' own.
-    pub const fn lossless_peer_reuse() -> Policy {
-        Policy {
-            lossy: false,
-            server: false,
-            standby: true,
-            resetcheck: true,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// We accept; a break ends the session. What every server uses for its clients.
-    pub const fn stateless_server() -> Policy {
-        Policy {
-            lossy: true,
-            server: true,
-            standby: false,
-            resetcheck: false,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// We accept; the peer may come back to the session (MDS to client, and the monitor for bootstrap sessions).
-    pub const fn stateful_server() -> Policy {
-        Policy {
-            lossy: false,
-            server: true,
-            standby: true,
-            resetcheck: true,
-            throttled: false,
-            features_required: 0,
-        }
-    }
-    /// The same policy, counted against the messenger's throttle.
-    pub const fn with_throttle(mut self) -> Policy {
-        self.throttled = true;
-        self
-    }
-    /// The same policy with required features.
-    pub const fn with_required(mut self, bits: u64) -> Policy {
-        self.features_required = bits;
-        self
-    }
-}
 
 /// Time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +16,7 @@ pub struct Timeouts {
     pub backoff_max: Duration,
     /// A ready connection without any byte read for this long is broken; zero for never.
     pub idle: Duration,
-    /// How long the state of a stateful session that lost its transport is kept for a peer who may return.
+    /// How long the state of an accepted stateful session that lost its transport is kept for a peer who may return.
     pub session_keep: Duration,
 }
 
@@ -156,7 +59,7 @@ pub struct MessengerConfig {
     pub data_bytes_max: u32,
     /// Connections we hold at most; more are closed on accept.
     pub connections_max: usize,
-    /// Bytes queued to one peer before it is cut off (lossy) ; protects memory from peers that never read.
+    /// Bytes held for one peer that does not read or acknowledge before its session is ended.
     pub out_bytes_max: u64,
     /// Time limits.
     pub timeouts: Timeouts,
@@ -202,8 +105,23 @@ impl MessengerConfig {
             timeouts: Timeouts::default(),
         }
     }
-    /// The policy for a type of peer.
-    pub fn policy(&self, peer: EntityType) -> Policy {
-        self.policies.get(&peer).copied().unwrap_or(self.default_policy)
+    pub(crate) fn endpoint(&self) -> EndpointConfig {
+        EndpointConfig {
+            name: self.name,
+            nonce: self.nonce,
+            features_supported: self.features_supported,
+            features_required: self.features_required,
+            default_policy: self.default_policy,
+            policies: self.policies.clone(),
+            require_authorizer: self.require_authorizer,
+            front_bytes_max: self.front_bytes_max,
+            data_bytes_max: self.data_bytes_max,
+            out_bytes_max: self.out_bytes_max,
+            handshake_max: self.timeouts.handshake,
+            backoff_min: self.timeouts.backoff_min,
+            backoff_max: self.timeouts.backoff_max,
+            idle_max: self.timeouts.idle,
+            session_keep: self.timeouts.session_keep,
+        }
     }
 }

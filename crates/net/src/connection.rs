@@ -1,12 +1,14 @@
 //! [`Connection`]: the handle of one session with a peer, whatever transports carry it over time.
 
+use crate::messenger::MsgrInner;
 use messages::Message;
+use msgr::Session;
 use msgr::auth::{AuthedPeer, SessionKeys};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use types::{AddrVec, EntityName, EntityType, Utime};
 
 /// Counters of one session.
@@ -16,14 +18,6 @@ pub struct ConnectionStats {
     pub messages_out: u64,
     /// Messages delivered to the dispatcher.
     pub messages_in: u64,
-    /// Bytes written.
-    pub bytes_out: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
-    /// write calls.
-    pub writes: u64,
-    /// read calls.
-    pub reads: u64,
     /// Transports this session has had.
     pub transports: u64,
 }
@@ -33,32 +27,75 @@ pub struct ConnectionStats {
 pub struct Connection(pub(crate) Rc<ConnInner>);
 
 pub(crate) struct ConnInner {
-    pub(crate) id: u64,
-    pub(crate) is_v1: Cell<bool>,
-    pub(crate) authed: RefCell<Option<AuthedPeer>>,
-    pub(crate) keys: RefCell<SessionKeys>,
-    pub(crate) peer_name: Cell<EntityName>,
-    pub(crate) peer_addrs: RefCell<AddrVec>,
-    pub(crate) sock_addr: Cell<Option<SocketAddr>>,
-    pub(crate) features: Cell<u64>,
+    id: u64,
+    msgr: Weak<MsgrInner>,
+    is_v1: Cell<bool>,
+    authed: RefCell<Option<AuthedPeer>>,
+    keys: RefCell<SessionKeys>,
+    peer_name: Cell<EntityName>,
+    peer_addrs: RefCell<AddrVec>,
+    sock_addr: Cell<Option<SocketAddr>>,
+    features: Cell<u64>,
     pub(crate) last_keepalive_ack: Cell<Utime>,
-    pub(crate) user: RefCell<Option<Rc<dyn Any>>>,
-    pub(crate) stats: Cell<ConnectionStats>,
-    pub(crate) up: Cell<bool>,
+    user: RefCell<Option<Rc<dyn Any>>>,
+    stats: Cell<ConnectionStats>,
     pub(crate) closed: Cell<bool>,
-    pub(crate) disposable: Cell<bool>,
-    pub(crate) out: RefCell<Vec<Message>>,
+    pub(crate) throttled: Cell<bool>,
 }
 
 impl Connection {
-    /// Unique in this process; never reused.
+    pub(crate) fn new(id: u64, msgr: Weak<MsgrInner>, s: &Session) -> Connection {
+        Connection(Rc::new(ConnInner {
+            id,
+            msgr,
+            is_v1: Cell::new(s.is_v1),
+            authed: RefCell::new(None),
+            keys: RefCell::new(SessionKeys::default()),
+            peer_name: Cell::new(s.peer_name),
+            peer_addrs: RefCell::new(s.peer_addrs.clone()),
+            sock_addr: Cell::new(s.sock),
+            features: Cell::new(0),
+            last_keepalive_ack: Cell::new(Utime::ZERO),
+            user: RefCell::new(None),
+            stats: Cell::new(ConnectionStats::default()),
+            closed: Cell::new(false),
+            throttled: Cell::new(s.policy.throttled),
+        }))
+    }
+    /// Takes over what a handshake taught.
+    pub(crate) fn refresh(&self, s: &Session) {
+        let c = &self.0;
+        c.is_v1.set(s.is_v1);
+        if s.authed.is_some() {
+            c.authed.borrow_mut().clone_from(&s.authed);
+        }
+        c.keys.borrow_mut().clone_from(&s.keys);
+        c.peer_name.set(s.peer_name);
+        c.peer_addrs.borrow_mut().clone_from(&s.peer_addrs);
+        c.sock_addr.set(s.sock);
+        c.features.set(s.features);
+        c.throttled.set(s.policy.throttled);
+        self.count(|n| n.transports += 1);
+    }
+    pub(crate) fn count(&self, f: impl FnOnce(&mut ConnectionStats)) {
+        let mut n = self.0.stats.get();
+        f(&mut n);
+        self.0.stats.set(n);
+    }
+    /// Unique in this process; never reused by this messenger.
     pub fn id(&self) -> u64 {
         self.0.id
     }
     /// Queues a message. It is written at the end of the current batch of callbacks, or at the next turn of the runtime when
-    /// called from elsewhere. On a closed session it is dropped.
+    /// called from elsewhere (or by [`crate::Messenger::flush`]). On a closed session it is dropped.
     pub fn send(&self, msg: Message) {
-        self.0.out.borrow_mut().push(msg);
+        let Some(m) = self.0.msgr.upgrade() else { return };
+        if self.0.closed.get() {
+            return;
+        }
+        self.count(|n| n.messages_out += 1);
+        m.ep.borrow_mut().send(m.now(), self.0.id, msg);
+        m.kick();
     }
     /// Queues several messages in order.
     pub fn send_many(&self, msgs: impl IntoIterator<Item = Message>) {
@@ -66,7 +103,8 @@ impl Connection {
             self.send(m);
         }
     }
-    /// Who the peer proved to be. `None` before authentication, and on v1 monitor sessions until [`Connection::set_authed`].
+    /// Who the peer proved to be. `None` before authentication, on sessions that we opened, and on v1 monitor sessions until
+    /// [`Connection::set_authed`].
     pub fn peer(&self) -> Option<AuthedPeer> {
         self.0.authed.borrow().clone()
     }
@@ -76,6 +114,14 @@ impl Connection {
     }
     /// Records the outcome of a login by messages (v1 monitor sessions; renewals on any session).
     pub fn set_authed(&self, peer: AuthedPeer, keys: SessionKeys) {
+        let name = self.0.peer_name.get();
+        if name.kind == EntityType::CLIENT && name.num < 0 {
+            let name = EntityName::client(peer.global_id);
+            self.0.peer_name.set(name);
+            if let Some(m) = self.0.msgr.upgrade() {
+                m.ep.borrow_mut().set_peer_name(self.0.id, name);
+            }
+        }
         *self.0.authed.borrow_mut() = Some(peer);
         *self.0.keys.borrow_mut() = keys;
     }
@@ -109,23 +155,41 @@ impl Connection {
     }
     /// True while a transport carries the session.
     pub fn is_connected(&self) -> bool {
-        self.0.up.get()
+        let Some(m) = self.0.msgr.upgrade() else { return false };
+        let ep = m.ep.borrow();
+        ep.session(self.0.id).is_some_and(|s| s.state == msgr::State::Ready)
     }
     /// True after `mark_down`, or when the session ended.
     pub fn is_closed(&self) -> bool {
         self.0.closed.get()
     }
-    /// Ends the session now: queued messages are dropped, no callback follows.
+    /// Messages sent and not acknowledged yet, or waiting for a transport. Lossy sessions do not wait for acks.
+    pub fn pending(&self) -> usize {
+        let Some(m) = self.0.msgr.upgrade() else { return 0 };
+        m.ep.borrow().session(self.0.id).map_or(0, Session::pending)
+    }
+    /// Ends the session now: what is written already still leaves, queued messages are dropped, no callback follows.
     pub fn mark_down(&self) {
         self.0.closed.set(true);
-        self.0.out.borrow_mut().clear();
+        if let Some(m) = self.0.msgr.upgrade() {
+            m.conns.borrow_mut().remove(&self.0.id);
+            m.ep.borrow_mut().mark_down(self.0.id);
+            m.kick();
+        }
     }
     /// From now on a break ends the session, as on a lossy one.
     pub fn mark_disposable(&self) {
-        self.0.disposable.set(true);
+        if let Some(m) = self.0.msgr.upgrade() {
+            m.ep.borrow_mut().mark_disposable(self.0.id);
+        }
     }
     /// Sends a keepalive; the answer moves [`Connection::last_keepalive_ack`].
-    pub fn keepalive(&self) {}
+    pub fn keepalive(&self) {
+        if let Some(m) = self.0.msgr.upgrade() {
+            m.ep.borrow_mut().keepalive(m.now(), self.0.id);
+            m.kick();
+        }
+    }
     /// Time stamp (ours) of the newest keepalive that the peer acknowledged.
     pub fn last_keepalive_ack(&self) -> Utime {
         self.0.last_keepalive_ack.get()

@@ -10,11 +10,13 @@
 mod config;
 mod connection;
 mod dispatcher;
+mod driver;
 mod messenger;
 mod throttle;
 
-pub use config::{MessengerConfig, Policy, Timeouts};
+pub use config::{MessengerConfig, Timeouts};
 pub use connection::{Connection, ConnectionStats};
 pub use dispatcher::{AcceptInfo, Dispatcher};
 pub use messenger::{Messenger, MessengerStats};
+pub use msgr::Policy;
 pub use throttle::{MsgHold, Throttle};
