@@ -1,0 +1,349 @@
+//! [`OsdCore`]: a whole OSD as one machine. This file holds its state and the dispatch of events; what it does with
+//! them is in `boot`, `maps`, `pgs`, `client_ops`, `peers`, `reports` and `commands`.
+//!
+//! Invariants:
+//! - Maps are taken in order, durably, before any PG sees them.
+//! - Every transaction of a PG is known by its token; commits arrive in queue order.
+//! - Nothing a peer says is believed beyond what its session proved.
+
+use crate::config::OsdConfig;
+use crate::event::{LogLevel, OsdEffect, OsdEvent, SessionId};
+use crate::heartbeat::Heartbeats;
+use crate::mapstore::MapStore;
+use crate::pgs::PgSlot;
+use crate::session::Session;
+use crate::superblock::{LoadError, Superblock};
+use crate::tracker::OpTracker;
+use denc::Features;
+use messages::{MOsdMap, Message, Payload};
+use objstore::{CommitToken, ObjectStore};
+use pg::ClientOp;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use types::osdmap::OsdMap;
+use types::{Epoch, OsdId, SpgId, Utime};
+
+/// How far the OSD is in joining the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for a monitor and for maps.
+    Preboot,
+    /// Has sent `osd_boot`, waits for a map that shows it up.
+    Booting {
+        /// When it was said last.
+        sent: Utime,
+    },
+    /// The map shows it up.
+    Active,
+    /// Has said goodbye, waits for a map that shows it down.
+    Stopping {
+        /// Since when.
+        since: Utime,
+    },
+}
+
+/// Who queued a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenOwner {
+    /// New maps up to this epoch.
+    Maps(Epoch),
+    /// Nobody waits for it.
+    Nobody,
+    /// A PG.
+    Pg(SpgId),
+}
+
+/// An op that waits for a newer map, or for its PG to exist.
+pub(crate) struct WaitingOp {
+    pub epoch: Epoch,
+    pub pgid: SpgId,
+    pub op: Arc<ClientOp>,
+}
+
+/// See the module's documentation.
+pub struct OsdCore {
+    pub(crate) cfg: OsdConfig,
+    pub(crate) sb: Superblock,
+    pub(crate) maps: MapStore,
+    pub(crate) map: Arc<OsdMap>,
+    /// Maps that are queued to the store and not yet durable, ascending.
+    pub(crate) arriving: VecDeque<Arc<OsdMap>>,
+    pub(crate) phase: Phase,
+    pub(crate) pgs: BTreeMap<SpgId, PgSlot>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) hb: Heartbeats,
+    pub(crate) hb_sessions: BTreeMap<SessionId, OsdId>,
+    pub(crate) tokens: VecDeque<(CommitToken, TokenOwner)>,
+    pub(crate) next_token: u64,
+    pub(crate) waiting: VecDeque<WaitingOp>,
+    /// Peers' messages for PGs that we do not have, until a newer map came.
+    pub(crate) held: VecDeque<(OsdId, pg::PgMessage)>,
+    /// PGs to create, when the map that the order speaks of is not here yet.
+    pub(crate) creates_waiting: Option<messages::MOsdPgCreate2>,
+    /// Oldest epoch that the monitors keep.
+    pub(crate) cluster_oldest: Epoch,
+    pub(crate) tracker: OpTracker,
+    pub(crate) random: Box<dyn FnMut() -> u64>,
+    pub(crate) mon: MonState,
+    pub(crate) mgr: MgrState,
+    pub(crate) out: Vec<OsdEffect>,
+    pub(crate) now: Utime,
+    pub(crate) started: Utime,
+    pub(crate) last_tick: Utime,
+    pub(crate) stopped: bool,
+}
+
+/// What is pending with the monitors.
+#[derive(Debug, Default)]
+pub(crate) struct MonState {
+    pub open: bool,
+    /// Newest osdmap epoch that the monitors named.
+    pub newest_known: Option<Epoch>,
+    pub up_thru_wanted: Epoch,
+    pub pg_temp_wanted: BTreeMap<types::PgId, Vec<OsdId>>,
+    pub last_beacon: Utime,
+    pub boot_epoch: Epoch,
+    /// Options that the monitors' config database sets for us.
+    pub config: BTreeMap<String, String>,
+    pub next_tid: u64,
+}
+
+/// What is pending with the manager.
+#[derive(Debug, Default)]
+pub(crate) struct MgrState {
+    pub addrs: Option<types::AddrVec>,
+    pub open: bool,
+    pub stats_dirty: bool,
+    pub last_stats: Utime,
+    pub last_report: Utime,
+    pub sent_types: bool,
+}
+
+impl OsdCore {
+    /// Starts from a store that `--mkfs` made. PGs are loaded and brought to the newest stored map.
+    pub fn load(
+        mut cfg: OsdConfig,
+        now: Utime,
+        random: Box<dyn FnMut() -> u64>,
+        store: &mut dyn ObjectStore,
+    ) -> Result<OsdCore, LoadError> {
+        let sb = Superblock::load(store)?;
+        cfg.whoami = sb.whoami;
+        if cfg.fsid.is_zero() {
+            cfg.fsid = sb.cluster_fsid;
+        }
+        let mut maps = MapStore::new(cfg.map_cache);
+        let map = match maps.get(store, sb.newest_map)? {
+            Some(m) => m,
+            None => Arc::new(OsdMap { fsid: sb.cluster_fsid, ..OsdMap::default() }),
+        };
+        let mut core = OsdCore {
+            hb: Heartbeats::new(cfg.heartbeat),
+            cfg,
+            sb,
+            maps,
+            map,
+            arriving: VecDeque::new(),
+            phase: Phase::Preboot,
+            pgs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            hb_sessions: BTreeMap::new(),
+            tokens: VecDeque::new(),
+            next_token: 0,
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
+            creates_waiting: None,
+            cluster_oldest: Epoch(0),
+            tracker: OpTracker::default(),
+            random,
+            mon: MonState::default(),
+            mgr: MgrState::default(),
+            out: Vec::new(),
+            now,
+            started: now,
+            last_tick: Utime::ZERO,
+            stopped: false,
+        };
+        core.load_pgs(store)?;
+        Ok(core)
+    }
+
+    /// The OSD's number.
+    pub fn whoami(&self) -> OsdId {
+        self.cfg.whoami
+    }
+    /// The map that PGs have.
+    pub fn map(&self) -> &Arc<OsdMap> {
+        &self.map
+    }
+    /// How far it is in joining.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+    /// The PGs.
+    pub fn pgs(&self) -> impl Iterator<Item = &pg::Pg> {
+        self.pgs.values().map(|s| &s.pg)
+    }
+
+    /// Takes one event; appends what is to be done to `effects`.
+    pub fn handle(
+        &mut self,
+        now: Utime,
+        event: OsdEvent,
+        store: &mut dyn ObjectStore,
+        effects: &mut Vec<OsdEffect>,
+    ) {
+        if self.stopped {
+            return;
+        }
+        self.now = now;
+        std::mem::swap(&mut self.out, effects);
+        self.dispatch(event, store);
+        std::mem::swap(&mut self.out, effects);
+    }
+
+    fn dispatch(&mut self, event: OsdEvent, store: &mut dyn ObjectStore) {
+        match event {
+            OsdEvent::Message { session, net, msg } => self.on_message(session, net, msg, store),
+            OsdEvent::Committed(token) => self.on_committed(token, store),
+            OsdEvent::Opened { session, net, peer } => {
+                self.sessions.insert(session, Session::new(net, *peer));
+            }
+            OsdEvent::Closed { session } => self.on_closed(session, store),
+            OsdEvent::MonOpened => self.on_mon_opened(),
+            OsdEvent::MonMessage(msg) => self.on_mon_message(msg, store),
+            OsdEvent::MonClosed => self.mon.open = false,
+            OsdEvent::MgrOpened => self.on_mgr_opened(),
+            OsdEvent::MgrMessage(msg) => self.on_mgr_message(msg, store),
+            OsdEvent::MgrClosed => self.mgr.open = false,
+            OsdEvent::Refused { osd } => self.on_refused(osd),
+            OsdEvent::StoreFailed(why) => self.stop(format!("the object store failed: {why}"), true),
+            OsdEvent::Tick => self.on_tick(store),
+            OsdEvent::Command { id, cmd } => self.on_admin_command(id, &cmd, store),
+            OsdEvent::Shutdown => self.on_shutdown(),
+        }
+    }
+
+    /// Features to encode for the monitors and other daemons of ours.
+    pub(crate) fn features() -> Features {
+        Features(types::features::SUPPORTED)
+    }
+
+    pub(crate) fn send_mon<P: Payload>(&mut self, payload: &P) {
+        if self.mon.open {
+            self.mon.next_tid += 1;
+            let msg = Message::new(payload, Self::features()).with_tid(self.mon.next_tid);
+            self.out.push(OsdEffect::SendMon(msg));
+        }
+    }
+
+    pub(crate) fn send(&mut self, session: SessionId, msg: Message) {
+        self.out.push(OsdEffect::Send { session, msg });
+    }
+
+    pub(crate) fn log(&mut self, level: LogLevel, text: String) {
+        self.out.push(OsdEffect::Log { level, text });
+    }
+
+    pub(crate) fn stop(&mut self, reason: String, failed: bool) {
+        self.stopped = true;
+        self.out.push(OsdEffect::Stop { reason, failed });
+    }
+
+    /// Queues a transaction of the OSD itself.
+    pub(crate) fn queue(&mut self, store: &mut dyn ObjectStore, txn: objstore::Transaction, owner: TokenOwner) {
+        self.next_token += 1;
+        let token = CommitToken(self.next_token);
+        match store.queue(txn, token) {
+            Ok(()) => self.tokens.push_back((token, owner)),
+            Err(e) => self.stop(format!("the object store refused the OSD's metadata: {e}"), true),
+        }
+    }
+
+    fn on_committed(&mut self, token: CommitToken, store: &mut dyn ObjectStore) {
+        // Commits come in queue order; what lies before this token was dropped with its PG.
+        while let Some((front, owner)) = self.tokens.front().copied() {
+            if front > token {
+                break;
+            }
+            self.tokens.pop_front();
+            if front < token {
+                continue;
+            }
+            match owner {
+                TokenOwner::Maps(up_to) => self.maps_committed(up_to, store),
+                TokenOwner::Nobody => {}
+                TokenOwner::Pg(pgid) => self.pg_event(pgid, pg::PgEvent::Committed(token), store),
+            }
+        }
+    }
+
+    fn on_closed(&mut self, session: SessionId, store: &mut dyn ObjectStore) {
+        self.hb_sessions.remove(&session);
+        if self.sessions.remove(&session).is_none() {
+            return;
+        }
+        self.waiting.retain(|w| w.op.session != session);
+        self.tracker.session_closed(session);
+        let ids: Vec<SpgId> = self.pgs.keys().copied().collect();
+        for pgid in ids {
+            self.pg_event(pgid, pg::PgEvent::SessionReset(session), store);
+        }
+    }
+
+    fn on_tick(&mut self, store: &mut dyn ObjectStore) {
+        let second = self.now.since(self.last_tick) >= Duration::from_secs(1);
+        if second {
+            self.last_tick = self.now;
+            let ids: Vec<SpgId> = self.pgs.keys().copied().collect();
+            for pgid in ids {
+                self.pg_event(pgid, pg::PgEvent::Tick, store);
+            }
+            self.tick_boot();
+            self.trim_maps(store);
+        }
+        self.tick_heartbeats();
+        self.tick_reports(store);
+        let next = if self.mgr.stats_dirty { self.cfg.stats_delay } else { Duration::from_secs(1) };
+        self.out.push(OsdEffect::WakeIn(next));
+    }
+
+    /// A map message for a peer that has maps up to `have`: what follows, as incrementals where we can.
+    pub(crate) fn maps_since(&self, have: Epoch, store: &dyn ObjectStore) -> Option<Message> {
+        let newest = self.map.epoch;
+        if have >= newest {
+            return None;
+        }
+        let mut msg = MOsdMap {
+            fsid: self.map.fsid,
+            oldest: self.sb.oldest_map,
+            newest,
+            ..MOsdMap::default()
+        };
+        let limit = self.cfg.map_message_max as u32;
+        let mut next = have.next();
+        if have == Epoch(0) || next < self.sb.oldest_map || newest.0 - have.0 > limit {
+            next = newest;
+        }
+        while next <= newest {
+            match self.maps.inc_bytes(store, next).ok().flatten() {
+                Some(inc) if have > Epoch(0) && next.0 > 1 && next != have && self.follows(&msg, have, next) => {
+                    msg.incremental_maps.insert(next, inc);
+                }
+                _ => {
+                    let full = self.maps.full_bytes(store, next).ok().flatten()?;
+                    msg.maps.insert(next, full);
+                }
+            }
+            next = next.next();
+        }
+        Some(Message::new(&msg, Self::features()))
+    }
+
+    /// True when an incremental to `next` follows what the peer has or what the message already brings.
+    fn follows(&self, msg: &MOsdMap, have: Epoch, next: Epoch) -> bool {
+        let before = Epoch(next.0 - 1);
+        before == have || msg.maps.contains_key(&before) || msg.incremental_maps.contains_key(&before)
+    }
+}

@@ -1,0 +1,204 @@
+//! What the manager hears: PG and OSD statistics, health metrics.
+
+use crate::core::{OsdCore, Phase};
+use crate::event::OsdEffect;
+use bytes::Bytes;
+use messages::{DaemonHealthMetric, MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message, Payload};
+use objstore::ObjectStore;
+use pg::PgStatus;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use types::mgrmap::MgrMap;
+use types::pgstat::{ObjectStatCollection, ObjectStatSum, OsdStat, PgStat, StoreStatfs};
+use types::{OsdId, PgId};
+
+/// Health metric type of slow ops (`daemon_metric::SLOW_OPS`).
+const SLOW_OPS: u8 = 0;
+
+impl OsdCore {
+    /// The monitors name the active manager.
+    pub(crate) fn on_mgr_map(&mut self, map: &MgrMap) {
+        let addrs = (map.available && !map.active_addrs.is_empty()).then(|| map.active_addrs.clone());
+        if addrs != self.mgr.addrs {
+            self.mgr.addrs = addrs.clone();
+            self.mgr.open = false;
+            self.out.push(OsdEffect::ConnectMgr(addrs));
+        }
+    }
+
+    pub(crate) fn on_mgr_opened(&mut self) {
+        self.mgr.open = true;
+        self.mgr.stats_dirty = true;
+        let open = MMgrOpen {
+            daemon_name: self.cfg.whoami.to_string(),
+            // Empty maps, encoded: no configuration to show yet.
+            config: Bytes::from_static(&[0; 4]),
+            config_defaults: Bytes::from_static(&[0; 4]),
+            ..MMgrOpen::default()
+        };
+        self.send_mgr(&open);
+    }
+
+    pub(crate) fn on_mgr_message(&mut self, msg: Message, store: &mut dyn ObjectStore) {
+        match msg.header.kind {
+            MMgrConfigure::KIND => {
+                let Some(m) = self.decoded::<MMgrConfigure>(&msg) else { return };
+                let secs = m.stats_period_secs.clamp(1, 300);
+                self.cfg.stats_period = Duration::from_secs(secs.into());
+                self.send_stats(store);
+            }
+            // Commands to an OSD come on sessions of their own.
+            MMgrCommand::KIND | MCommand::KIND => {}
+            _ => {}
+        }
+    }
+
+    fn send_mgr<P: Payload>(&mut self, payload: &P) {
+        let msg = Message::new(payload, Self::features());
+        self.out.push(OsdEffect::SendMgr(msg));
+    }
+
+    /// Something that the manager shows has changed.
+    pub(crate) fn stats_changed(&mut self) {
+        if !self.mgr.stats_dirty {
+            self.mgr.stats_dirty = true;
+            self.out.push(OsdEffect::WakeIn(self.cfg.stats_delay));
+        }
+    }
+
+    pub(crate) fn tick_reports(&mut self, store: &mut dyn ObjectStore) {
+        if !self.mgr.open || self.phase != Phase::Active {
+            return;
+        }
+        let since = self.now.since(self.mgr.last_stats);
+        if since >= self.cfg.stats_period || (self.mgr.stats_dirty && since >= self.cfg.stats_delay) {
+            self.send_stats(store);
+        }
+        if self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
+            self.send_report();
+        }
+    }
+
+    fn send_stats(&mut self, store: &mut dyn ObjectStore) {
+        self.mgr.stats_dirty = false;
+        self.mgr.last_stats = self.now;
+        let now = self.now;
+        let pg_stat: BTreeMap<PgId, PgStat> = self
+            .pgs
+            .iter_mut()
+            .filter(|(_, s)| s.pg.is_primary())
+            .map(|(id, s)| (id.pg, pg_stat(s.pg.status(now))))
+            .collect();
+        let msg = MPgStats {
+            fsid: self.map.fsid,
+            osd_stat: self.osd_stat(store),
+            pg_stat,
+            epoch: self.map.epoch,
+            ..MPgStats::default()
+        };
+        self.send_mgr(&msg);
+    }
+
+    /// The OSD's own numbers.
+    pub(crate) fn osd_stat(&self, store: &dyn ObjectStore) -> OsdStat {
+        let c = &self.tracker.counters;
+        let latency = c.op_w_latency_ns.checked_div(c.op_w).unwrap_or(0);
+        OsdStat {
+            hb_peers: self.hb.peers().collect(),
+            commit_latency_ns: latency,
+            apply_latency_ns: latency,
+            up_from: self.sb.mounted,
+            seq: u64::from(self.sb.mounted.0) << 32 | u64::from(self.now.since(self.started).as_secs() as u32),
+            num_pgs: self.pgs.len() as u32,
+            statfs: self.statfs(store),
+            num_osds: 1,
+            ..OsdStat::default()
+        }
+    }
+
+    fn statfs(&self, store: &dyn ObjectStore) -> StoreStatfs {
+        let s = store.statfs();
+        StoreStatfs {
+            total: s.total as i64,
+            available: s.available as i64,
+            allocated: s.allocated as i64,
+            data_stored: s.data_stored as i64,
+            omap_allocated: s.omap_allocated as i64,
+            internal_metadata: s.internal_metadata as i64,
+            ..StoreStatfs::default()
+        }
+    }
+
+    fn send_report(&mut self) {
+        self.mgr.last_report = self.now;
+        let (slow, oldest) = self.tracker.slow(self.now, self.cfg.complaint_time);
+        let metric =
+            DaemonHealthMetric { kind: SLOW_OPS, value: u64::from(slow) | (oldest.as_secs().min(0xffff_ffff) << 32) };
+        let report = MMgrReport {
+            daemon_name: self.cfg.whoami.to_string(),
+            daemon_health_metrics: vec![metric],
+            ..MMgrReport::default()
+        };
+        self.send_mgr(&report);
+    }
+}
+
+/// A PG's report in stock's form.
+fn pg_stat(s: PgStatus) -> PgStat {
+    let c = &s.counters;
+    let copies = s.acting.len().max(s.up.len()) as i64;
+    let sum = ObjectStatSum {
+        num_bytes: c.num_bytes,
+        num_objects: c.num_objects,
+        num_object_clones: c.num_clones,
+        num_object_copies: c.num_objects * copies,
+        num_objects_missing_on_primary: 0,
+        num_objects_missing: s.objects_missing as i64,
+        num_objects_degraded: s.objects_degraded as i64,
+        num_objects_misplaced: s.objects_misplaced as i64,
+        num_objects_unfound: s.objects_unfound as i64,
+        num_whiteouts: c.num_whiteouts,
+        num_objects_omap: c.num_objects_omap,
+        num_omap_bytes: c.num_omap_bytes,
+        num_omap_keys: c.num_omap_keys,
+        num_rd: c.num_rd,
+        num_rd_kb: c.num_rd_kb,
+        num_wr: c.num_wr,
+        num_wr_kb: c.num_wr_kb,
+        num_objects_recovered: c.num_objects_recovered,
+        num_bytes_recovered: c.num_bytes_recovered,
+        ..ObjectStatSum::default()
+    };
+    let t = s.stamps;
+    PgStat {
+        version: s.version,
+        reported_seq: s.reported_seq,
+        reported_epoch: s.reported_epoch,
+        state: s.state,
+        log_start: s.log_start,
+        ondisk_log_start: s.log_start,
+        created: s.created,
+        last_epoch_clean: s.last_epoch_clean,
+        stats: ObjectStatCollection { sum, ..ObjectStatCollection::default() },
+        log_size: s.log_size as i64,
+        ondisk_log_size: s.log_size as i64,
+        up: s.up,
+        acting: s.acting,
+        up_primary: s.up_primary.unwrap_or(OsdId(-1)),
+        acting_primary: s.acting_primary.unwrap_or(OsdId(-1)),
+        mapping_epoch: s.mapping_epoch,
+        blocked_by: s.blocked_by,
+        snaptrimq_len: s.snaptrimq_len as u32,
+        purged_snaps: s.purged_snaps.iter().map(|snap| (snap.0, 1)).collect(),
+        last_fresh: t.last_fresh,
+        last_change: t.last_change,
+        last_active: t.last_active,
+        last_clean: t.last_clean,
+        last_unstale: t.last_unstale,
+        last_undegraded: t.last_undegraded,
+        last_fullsized: t.last_fullsized,
+        last_peered: t.last_peered,
+        ..PgStat::default()
+    }
+}
+

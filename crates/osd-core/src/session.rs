@@ -1,0 +1,26 @@
+//! [`Session`]: one client's (or daemon's) session as the OSD keeps it: who, what it may do, which map it has.
+
+use crate::event::{Net, Peer};
+use cephx::caps::OsdCaps;
+use types::Epoch;
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it came in.
+    pub net: Net,
+    /// Who it is.
+    pub peer: Peer,
+    /// Its parsed capabilities. A text that does not parse grants nothing.
+    pub caps: OsdCaps,
+    /// Newest map that we know it to have.
+    pub last_map: Epoch,
+}
+
+impl Session {
+    /// From what the handshake proved.
+    pub fn new(net: Net, peer: Peer) -> Session {
+        let caps = if peer.allow_all { OsdCaps::allow_all() } else { OsdCaps::parse(&peer.caps).unwrap_or_default() };
+        Session { net, peer, caps, last_map: Epoch(0) }
+    }
+}
