@@ -370,8 +370,7 @@ impl V1 {
         self.round()?;
         buf.advance(CONNECT_LEN);
         self.authorizer = buf.split_to(auth_len as usize).freeze();
-        self.connect =
-            ConnectMsg { features, protocol: protocol_version, auth_protocol, connect_seq };
+        self.connect = ConnectMsg { features, protocol: protocol_version, auth_protocol, connect_seq };
         let kind = u8::try_from(host_type)
             .map_err(|_| denc::DencError::Invalid { what: "host type", value: host_type.into() })?;
         self.peer_type = EntityType(kind);
