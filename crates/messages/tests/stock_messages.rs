@@ -88,6 +88,26 @@ fn every_captured_message_encodes_to_itself() {
     assert!(seen.len() >= 40, "only {} types of message", seen.len());
 }
 
+fn golden<P: messages::Payload>(name: &str) -> P {
+    read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).decode().unwrap()
+}
+
+#[test]
+fn what_we_build_ourselves_is_what_stock_builds() {
+    let fsmap: messages::MFsMap = golden("002d-0");
+    assert_eq!(types::fsmap::FsMap::empty(fsmap.epoch), fsmap.fsmap);
+    let boot: messages::MOsdBoot = golden("0047-0");
+    assert_eq!(types::superblock::OsdSuperblock::pacific_features(), boot.superblock.compat_features);
+    let create: messages::MOsdPgCreate2 = golden("0078-0");
+    let extra = create.pg_extra.values().next().unwrap();
+    assert_eq!(&messages::PgCreateExtra::new(extra.history.clone()), extra);
+    let map: messages::MMonMap = golden("0004-0");
+    let map = map.decode_map().unwrap();
+    assert_eq!(map.persistent_features, types::monmap::MonFeatures::PACIFIC_ALL);
+    assert_eq!((map.strategy, map.min_mon_release), (1, 16));
+    assert_eq!(golden::<messages::MMgrConfigure>("0701-0").tail, messages::Tail::default());
+}
+
 #[test]
 fn monitor_maps_inside_messages_encode_to_themselves() {
     let mut seen = 0;

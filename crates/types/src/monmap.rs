@@ -127,32 +127,32 @@ pub struct MonMap {
 }
 
 impl MonMap {
-    /// A map with these monitors, as a new pacific cluster has it. Ranks are in the order of addresses, as stock
-    /// computes them.
+    /// A map with these monitors, as a new pacific cluster has it. Ranks are in the order given, as monmaptool does it.
     pub fn build(fsid: Fsid, now: Utime, mons: impl IntoIterator<Item = (String, AddrVec)>) -> MonMap {
+        let mut ranks = Vec::new();
         let mons: BTreeMap<String, MonInfo> = mons
             .into_iter()
             .map(|(name, public_addrs)| {
                 let info = MonInfo { name: name.clone(), public_addrs, ..MonInfo::default() };
+                ranks.push(name.clone());
                 (name, info)
             })
             .collect();
-        let mut map = MonMap {
+        MonMap {
             fsid,
             epoch: Epoch(1),
             last_changed: now,
             created: now,
             persistent_features: MonFeatures::PACIFIC_ALL,
             mons,
+            ranks,
             min_mon_release: 16,
             strategy: 1,
             ..MonMap::default()
-        };
-        map.calc_ranks();
-        map
+        }
     }
 
-    /// Recomputes the ranks: by address, then by name (`calc_legacy_ranks`; later maps keep ranks as they were).
+    /// Recomputes the ranks: by address, then by name (`calc_legacy_ranks`; maps since version 6 carry their ranks).
     pub fn calc_ranks(&mut self) {
         let mut all: Vec<(EntityAddr, String)> =
             self.mons.values().map(|m| (m.public_addrs.legacy_or_front(), m.name.clone())).collect();
@@ -163,6 +163,11 @@ impl MonMap {
     /// A monitor's rank.
     pub fn rank_of(&self, name: &str) -> Option<usize> {
         self.ranks.iter().position(|n| n == name)
+    }
+
+    /// The addresses of all monitors, by rank.
+    pub fn addrs(&self) -> Vec<AddrVec> {
+        self.ranks.iter().filter_map(|n| self.mons.get(n)).map(|m| m.public_addrs.clone()).collect()
     }
 
     /// The addresses of the monitor with this rank.
