@@ -92,6 +92,7 @@ pub struct Decoder<'a> {
 macro_rules! int {
     ($(#[$doc:meta] $name:ident: $ty:ty),* $(,)?) => {$(
         #[$doc]
+        #[inline]
         pub fn $name(&mut self) -> Result<$ty, DencError> {
             const N: usize = std::mem::size_of::<$ty>();
             let s = self.raw_as(stringify!($ty), N)?;
@@ -109,6 +110,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Bytes between the cursor and the end of this struct.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.end - self.pos
     }
@@ -119,6 +121,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Offset of the cursor from the start of the underlying bytes; for checksums over a range.
+    #[inline]
     pub fn position(&self) -> usize {
         self.pos
     }
@@ -133,6 +136,7 @@ impl<'a> Decoder<'a> {
         &self.bytes[self.pos..self.end]
     }
 
+    #[inline]
     fn raw_as(&mut self, what: &'static str, n: usize) -> Result<&'a [u8], DencError> {
         let have = self.remaining();
         if n > have {
@@ -144,11 +148,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes `n` bytes as a borrowed slice.
+    #[inline]
     pub fn raw(&mut self, n: usize) -> Result<&'a [u8], DencError> {
         self.raw_as("raw bytes", n)
     }
 
     /// Takes `n` bytes as a shared slice (no copy).
+    #[inline]
     pub fn take(&mut self, n: usize) -> Result<Bytes, DencError> {
         let have = self.remaining();
         if n > have {
@@ -160,6 +166,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes all that is left as a shared slice.
+    #[inline]
     pub fn take_rest(&mut self) -> Bytes {
         let b = self.bytes.slice(self.pos..self.end);
         self.pos = self.end;
@@ -167,6 +174,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Moves over `n` bytes.
+    #[inline]
     pub fn skip(&mut self, n: usize) -> Result<(), DencError> {
         self.raw_as("skipped bytes", n).map(|_| ())
     }
@@ -191,11 +199,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a bool: any nonzero byte is true, as in Ceph.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool, DencError> {
         Ok(self.u8()? != 0)
     }
 
     /// Reads a u32 element count and checks that `count * min_size` bytes can still be there.
+    #[inline]
     pub fn count(&mut self, what: &'static str, min_size: usize) -> Result<usize, DencError> {
         let n = self.u32()? as usize;
         let need = n.saturating_mul(min_size.max(1));
@@ -206,6 +216,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a u32 length and that many bytes, shared (a bufferlist).
+    #[inline]
     pub fn blob(&mut self) -> Result<Bytes, DencError> {
         let n = self.u32()? as usize;
         self.take(n)
@@ -219,12 +230,14 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads any decodable value.
+    #[inline]
     pub fn get<T: Decode>(&mut self) -> Result<T, DencError> {
         T::decode(self)
     }
 
     /// Opens a versioned struct (`DECODE_START`): checks version and compat against `known`, moves this cursor
     /// behind the whole struct, and returns the version with a cursor that is bounded to the body.
+    #[inline]
     pub fn open(&mut self, what: &'static str, known: u8) -> Result<(u8, Decoder<'a>), DencError> {
         let version = self.u8()?;
         let compat = self.u8()?;
@@ -235,6 +248,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a u32 length and returns a cursor bounded to that many bytes; this cursor moves behind them.
+    #[inline]
     pub fn sub(&mut self, what: &'static str) -> Result<Decoder<'a>, DencError> {
         let len = self.u32()? as usize;
         let have = self.remaining();

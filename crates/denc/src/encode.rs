@@ -46,6 +46,7 @@ impl Encoder {
     }
 
     /// True when the reader has every bit of `mask`.
+    #[inline]
     pub fn has(&self, mask: u64) -> bool {
         self.features.has(mask)
     }
@@ -71,35 +72,43 @@ impl Encoder {
     }
 
     /// Appends raw bytes, without a length.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.buf.extend_from_slice(bytes);
     }
 
     /// Appends a u8.
+    #[inline]
     pub fn u8(&mut self, v: u8) {
         self.buf.push(v);
     }
     /// Appends a u16.
+    #[inline]
     pub fn u16(&mut self, v: u16) {
         self.raw(&v.to_le_bytes());
     }
     /// Appends a u32.
+    #[inline]
     pub fn u32(&mut self, v: u32) {
         self.raw(&v.to_le_bytes());
     }
     /// Appends a u64.
+    #[inline]
     pub fn u64(&mut self, v: u64) {
         self.raw(&v.to_le_bytes());
     }
     /// Appends an i32.
+    #[inline]
     pub fn i32(&mut self, v: i32) {
         self.raw(&v.to_le_bytes());
     }
     /// Appends an i64.
+    #[inline]
     pub fn i64(&mut self, v: i64) {
         self.raw(&v.to_le_bytes());
     }
     /// Appends a bool as one byte.
+    #[inline]
     pub fn bool(&mut self, v: bool) {
         self.u8(v as u8);
     }
@@ -108,17 +117,20 @@ impl Encoder {
     ///
     /// # Panics
     /// When `n` does not fit the 32 bits that the format has.
+    #[inline]
     pub fn count(&mut self, n: usize) {
         self.u32(u32::try_from(n).expect("containers on the wire hold fewer than 2^32 elements"));
     }
 
     /// Appends `bytes` with its u32 length in front (a bufferlist or a string).
+    #[inline]
     pub fn blob(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.raw(bytes);
     }
 
     /// Appends any encodable value.
+    #[inline]
     pub fn put<T: Encode + ?Sized>(&mut self, v: &T) {
         v.encode(self);
     }
@@ -139,6 +151,7 @@ impl Encoder {
     }
 
     /// Appends a placeholder u32 and returns its place for [`Encoder::patch_u32`].
+    #[inline]
     pub fn reserve_u32(&mut self) -> usize {
         let at = self.buf.len();
         self.u32(0);
@@ -146,6 +159,7 @@ impl Encoder {
     }
 
     /// Overwrites the u32 at `at`.
+    #[inline]
     pub fn patch_u32(&mut self, at: usize, v: u32) {
         self.buf[at..at + 4].copy_from_slice(&v.to_le_bytes());
     }
