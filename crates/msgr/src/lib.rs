@@ -12,6 +12,7 @@ pub mod crc;
 pub mod endpoint;
 pub mod error;
 pub mod frame;
+pub mod fuzz;
 pub mod onwire;
 pub mod outbuf;
 pub mod session;
