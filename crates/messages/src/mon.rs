@@ -345,6 +345,13 @@ impl MMonMap {
         denc::from_bytes(&self.monmap)
     }
 }
+impl MMonSubscribe {
+    /// One wish: `what` from `start` on, once or for good.
+    pub fn one(what: &str, start: u64, onetime: bool) -> MMonSubscribe {
+        let flags = if onetime { SubItem::ONETIME } else { 0 };
+        MMonSubscribe { what: [(what.to_owned(), SubItem { start, flags })].into(), hostname: String::new() }
+    }
+}
 impl MMonCommand {
     /// A command with input.
     pub fn new(fsid: Fsid, json: impl Into<String>, data: Bytes) -> MMonCommand {

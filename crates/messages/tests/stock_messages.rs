@@ -1,5 +1,9 @@
 //! Messages captured from a stock 16.2.15 cluster decode, and encode to the same bytes for a peer with its features.
 //!
+//! They were taken from the loopback interface of clusters with 1 monitor, 1 manager, 1 MDS and 2 or 3 OSDs that ran with
+//! every `ms_*_mode = crc`, so that frames are readable: pools and images made and removed, snapshots, watch and notify,
+//! an OSD killed, stopped, and marked out, a scrub, full ratios passed.
+//!
 //! A sample is: u16 type, version, compat; u64 tid; u32 lengths of front, middle, data; then those. Small ones are in
 //! `tests/golden`; a whole capture is walked when `LOLIGO_CAPTURE` names a directory.
 
