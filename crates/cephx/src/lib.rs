@@ -9,9 +9,12 @@
 //! | anyone towards a monitor | [`MonClientAuth`] |
 //! | anyone towards a service | [`ServiceClientAuth`] |
 
+pub mod caps;
 pub mod client;
 pub mod crypto;
 pub mod env;
+pub mod fuzz;
+pub mod keyring;
 pub mod keyserver;
 mod krb5;
 pub mod proto;
@@ -21,6 +24,7 @@ pub mod service;
 pub use client::{MonClientAuth, ServiceClientAuth, Ticket, TicketStore};
 pub use crypto::{CephxError, CryptoKey, KeyType};
 pub use env::Env;
+pub use keyring::Keyring;
 pub use keyserver::{
     AuthConfig, EntityAuth, ExpiringCryptoKey, KeyServer, KeyServerData, MonAuthDb, RotatingSecrets,
 };
