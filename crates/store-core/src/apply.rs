@@ -132,6 +132,7 @@ impl State {
         for (start, n) in &runs {
             let len = *n as usize * UNIT_BYTES as usize;
             out.push((*start, body.slice(at..at + len)));
+            self.unwritten.insert(*start, body.slice(at..at + len));
             at += len;
         }
         let mut segs = Vec::with_capacity(3);

@@ -65,6 +65,8 @@ pub struct Checkpoint {
     /// Transactions that become durable by this checkpoint instead of by the journal, and their data.
     absorbed: Vec<CommitToken>,
     absorbed_data: Vec<(u64, Bytes)>,
+    /// First units of the runs that the slice in flight writes for them.
+    absorbed_runs: Vec<u64>,
     /// The new root, when the tree is finished and written.
     done: Option<Superblock>,
     superblock_written: bool,
@@ -161,6 +163,7 @@ impl State {
             unsynced: 0,
             absorbed,
             absorbed_data,
+            absorbed_runs: Vec::new(),
             done: None,
             superblock_written: false,
         }));
@@ -203,6 +206,7 @@ impl State {
             ]));
         }
         let mut writes: Vec<(u64, Bytes)> = std::mem::take(&mut c.absorbed_data);
+        c.absorbed_runs = writes.iter().map(|w| w.0).collect();
         let (mut items, mut bytes) = (0, 0);
         let mut keep = Bytes::new();
         while items < SLICE_ITEMS && bytes < SLICE_BYTES {
@@ -307,6 +311,9 @@ impl State {
     /// A slice has been written.
     pub fn slice_done(&mut self) {
         let Some(mut c) = self.checkpoint.take() else { return };
+        for run in c.absorbed_runs.drain(..) {
+            self.unwritten.remove(&run);
+        }
         for page in c.writer.pinned.drain(..) {
             self.tree.cache.unpin(page);
         }

@@ -135,6 +135,9 @@ impl Store {
         if s.commit.as_ref().is_some_and(|c| c.id == done.id) {
             let c = s.commit.take().expect("just seen");
             s.durable_seq = c.seq;
+            for run in &c.runs {
+                s.unwritten.remove(run);
+            }
             s.commits.extend(c.tokens);
         } else if s.background == Some(done.id) {
             s.background = None;
@@ -225,6 +228,7 @@ impl State {
             data.extend(w.data);
             txns.push(w.bytes);
         }
+        let runs = data.iter().map(|d| d.0).collect();
         let mut steps = checkpoint::write_steps(data);
         if !steps.is_empty() {
             steps.push(IoStep::Sync { dev: Dev::Data });
@@ -232,14 +236,14 @@ impl State {
         let ring = &mut self.ring;
         let (bufs, built) = encode_record(self.uuid, ring.seq, &txns);
         assert_eq!(built, len);
-        if skipped > 0 {
+        if ring.pos + len > ring.size {
             ring.pos = 0;
         }
         steps.push(IoStep::Write { dev: Journal, off: ring.pos, bufs });
         steps.push(IoStep::Sync { dev: Journal });
         let id = self.next_id;
         self.next_id += 1;
-        self.commit = Some(InFlight { id, seq: ring.seq, tokens });
+        self.commit = Some(InFlight { id, seq: ring.seq, tokens, runs });
         ring.pos += len;
         ring.head += skipped + len;
         ring.seq += 1;

@@ -156,6 +156,7 @@ pub fn open(dev: Box<dyn ReadDevice>, config: StoreConfig) -> Result<State, Open
         data_units: walk.data_units,
         omap_bytes: superblock.omap_bytes,
         index_units: walk.index_units,
+        unwritten: BTreeMap::new(),
         slots: 0,
         evict_hand: 0,
         ring: Ring { size: journal_bytes, pos: end_pos, seq: end_seq, head: used, tail: 0 },

@@ -43,7 +43,14 @@ impl State {
                 pieces.push(Piece::Mem(b.clone()));
                 continue;
             }
-            match (c.map_or(Place::Hole, |c| c.place(i)), pieces.last_mut()) {
+            let place = c.map_or(Place::Hole, |c| c.place(i));
+            if let Place::Disk(at, _) = place
+                && let Some(b) = self.unwritten_unit(at)
+            {
+                pieces.push(Piece::Mem(b));
+                continue;
+            }
+            match (place, pieces.last_mut()) {
                 (Place::Bad, _) => return Err(self.corrupt(nid, unit)),
                 (Place::Hole, Some(Piece::Zeros(n))) => *n += 1,
                 (Place::Hole, _) => pieces.push(Piece::Zeros(1)),

@@ -123,7 +123,11 @@ impl SimDevice {
                     all.extend_from_slice(b);
                 }
                 assert!(at % 4096 == 0 && all.len() % 4096 == 0, "unaligned write");
-                assert!(at + all.len() as u64 <= disk.size, "write behind the end");
+                assert!(
+                    at + all.len() as u64 <= disk.size,
+                    "write of {} bytes at {at} behind the end of {dev:?}",
+                    all.len()
+                );
                 disk.write(at, &all);
                 at += all.len() as u64;
                 debug_assert!(at <= disk.size);

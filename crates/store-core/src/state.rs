@@ -58,6 +58,8 @@ pub struct InFlight {
     pub id: u64,
     pub seq: u64,
     pub tokens: Vec<CommitToken>,
+    /// First units of the runs in [`State::unwritten`] that it writes.
+    pub runs: Vec<u64>,
 }
 
 /// All of the store.
@@ -89,6 +91,8 @@ pub struct State {
     pub data_units: u64,
     pub omap_bytes: u64,
     pub index_units: u64,
+    /// Extents of transactions that are queued but not written yet, by first unit: reads must see them.
+    pub unwritten: BTreeMap<u64, Bytes>,
     pub slots: u64,
     pub evict_hand: u64,
 
@@ -276,6 +280,9 @@ impl State {
             Place::Hole => UnitData::Hole,
             Place::Bad => UnitData::Bad,
             Place::Disk(at, crc) => {
+                if let Some(b) = self.unwritten_unit(at) {
+                    return Ok(UnitData::Bytes(b));
+                }
                 match self.dev.read_at(Dev::Data, at * UNIT_BYTES, UNIT_BYTES as usize) {
                     Ok(b) if crc32c::crc32c(&b) == crc => UnitData::Bytes(b),
                     // A unit that cannot be read is as bad as one that reads wrong: a replica has it.
@@ -283,6 +290,12 @@ impl State {
                 }
             }
         })
+    }
+    /// A unit of the device whose write has not ended yet.
+    pub fn unwritten_unit(&self, unit: u64) -> Option<Bytes> {
+        let (start, bytes) = self.unwritten.range(..=unit).next_back()?;
+        let at = usize::try_from((unit - start) * UNIT_BYTES).ok()?;
+        (at < bytes.len()).then(|| bytes.slice(at..at + UNIT_BYTES as usize))
     }
     /// Replaces a unit: gives up its old home or bytes.
     pub fn set_unit(
