@@ -147,3 +147,51 @@ impl Decode for CopyData {
         })
     }
 }
+
+impl CopyData {
+    /// Adds the next piece, as `copy-get` answered it for our cursor; `user_version` is that reply's. Asks go on while
+    /// [`CopyCursor::is_complete`] is false.
+    ///
+    /// Errors: when the pieces do not fit together (the source changed: start again) or omap does not decode.
+    pub fn absorb(&mut self, piece: CopyData, user_version: u64) -> Result<(), types::Errno> {
+        let first = self.cursor.is_initial();
+        if !first && (self.size != piece.size || self.user_version != user_version) {
+            return Err(types::Errno::EAGAIN);
+        }
+        // A piece that brings nothing new would have us ask forever.
+        if piece.cursor == self.cursor
+            || self.cursor.data_offset + piece.data.len() as u64 != piece.cursor.data_offset
+        {
+            return Err(types::Errno::EIO);
+        }
+        let data = join(std::mem::take(&mut self.data), piece.data);
+        let mut attrs = std::mem::take(&mut self.attrs);
+        attrs.extend(piece.attrs);
+        let omap_data = join_maps(std::mem::take(&mut self.omap_data), piece.omap_data)?;
+        let old_header = std::mem::take(&mut self.omap_header);
+        let omap_header = if piece.omap_header.is_empty() { old_header } else { piece.omap_header };
+        *self = CopyData { data, attrs, omap_data, omap_header, user_version, ..piece };
+        Ok(())
+    }
+}
+
+fn join(a: Bytes, b: Bytes) -> Bytes {
+    if a.is_empty() {
+        b
+    } else if b.is_empty() {
+        a
+    } else {
+        [&a[..], &b[..]].concat().into()
+    }
+}
+
+/// Joins two encoded maps whose keys follow each other.
+fn join_maps(a: Bytes, b: Bytes) -> Result<Bytes, types::Errno> {
+    if a.is_empty() || b.is_empty() {
+        return Ok(join(a, b));
+    }
+    let (mut da, mut db) = (Decoder::new(&a), Decoder::new(&b));
+    let n = da.u32().ok().zip(db.u32().ok()).and_then(|(x, y)| x.checked_add(y));
+    let n = n.ok_or(types::Errno::EIO)?;
+    Ok([&n.to_le_bytes()[..], da.peek_rest(), db.peek_rest()].concat().into())
+}

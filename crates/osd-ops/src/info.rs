@@ -185,7 +185,7 @@ impl Encode for ObjectInfo {
             } else {
                 e.u32(0); // was snaps
             }
-            e.u32(self.truncate_seq);
+            e.u64(self.truncate_seq.into());
             e.u64(self.truncate_size);
             e.bool(self.has(oi_flag::LOST));
             let old: BTreeMap<EntityName, &WatchInfo> =
@@ -230,7 +230,9 @@ impl Decode for ObjectInfo {
         } else {
             let _: Vec<SnapId> = d.get()?;
         }
-        o.truncate_seq = d.u32()?;
+        let seq = d.u64()?;
+        o.truncate_seq = u32::try_from(seq)
+            .map_err(|_| DencError::Invalid { what: "object_info_t truncate_seq", value: seq })?;
         o.truncate_size = d.u64()?;
         let lost = d.bool()?;
         let _: BTreeMap<EntityName, WatchInfo> = d.get()?;

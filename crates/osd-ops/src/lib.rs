@@ -12,8 +12,11 @@
 
 pub mod api;
 pub mod copy;
+pub mod fuzz;
 pub mod info;
 pub mod interval;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod watch;
 
 mod classify;
@@ -33,3 +36,6 @@ pub use exec::rollback_target;
 pub use execute::{execute, needs_copy, remove_watches};
 pub use info::{ObjectInfo, SnapSet, WatchInfo, WatchKey};
 pub use messages::{OpCode, OpFlags, OsdFlags, OsdOp};
+
+#[cfg(test)]
+mod tests;

@@ -425,8 +425,8 @@ fn watch(x: &mut Exec<'_, '_>, op: &OsdOp) -> Answer {
     let info = WatchInfo { cookie: w.cookie, timeout_secs, addr: x.env.addr };
     match w.op {
         watch_op::WATCH | watch_op::LEGACY_WATCH => {
-            if !x.info.watchers.contains_key(&key) {
-                x.info.watchers.insert(key, info.clone());
+            if let std::collections::btree_map::Entry::Vacant(new) = x.info.watchers.entry(key) {
+                new.insert(info.clone());
                 x.modify = true;
             }
             x.watch.push(WatchEffect::Connect { info, will_ping: w.op == watch_op::WATCH });

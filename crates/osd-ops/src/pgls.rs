@@ -57,13 +57,9 @@ pub fn split_bits(seed: u32, pg_num: u32) -> u32 {
         return 0;
     }
     let p = 32 - (pg_num - 1).leading_zeros();
-    if pg_num.is_power_of_two() {
-        p
-    } else if u64::from(seed) % (1u64 << (p - 1)) < u64::from(pg_num) % (1u64 << (p - 1)) {
-        p
-    } else {
-        p - 1
-    }
+    let half = 1u64 << (p - 1);
+    let split = u64::from(seed) % half < u64::from(pg_num) % half;
+    if pg_num.is_power_of_two() || split { p } else { p - 1 }
 }
 
 /// Runs the PG-level ops of a message. Returns the message's result (1 at the end of a listing) and the ops' outputs.

@@ -1,0 +1,7 @@
+//! Tests of the whole crate, over the in-memory harness.
+
+mod codec;
+mod ops;
+mod pgls;
+mod snaps;
+mod watch;
