@@ -288,9 +288,9 @@ fn open_secure(opener: &mut Opener, head: &Head, mut rest: BytesMut) -> Result<O
         opener.open(&mut rest)?;
         let rest = rest.freeze();
         let mut at = 0;
-        for i in 1..head.count {
-            segs[i] = rest.slice(at..at + head.lens[i]);
-            at += pad16(head.lens[i]);
+        for (seg, &len) in segs.iter_mut().zip(&head.lens).take(head.count).skip(1) {
+            *seg = rest.slice(at..at + len);
+            at += pad16(len);
         }
         if !late_status(rest[at])? {
             return Ok(None);

@@ -7,6 +7,7 @@
 mod accept;
 pub mod auth;
 pub mod auth_none;
+mod connect;
 pub mod control;
 pub mod crc;
 pub mod endpoint;

@@ -61,7 +61,7 @@ pub enum V1Event {
         /// Features of both sides.
         features: u64,
     },
-    /// A message.
+    /// A message, `src` as its header claims.
     Message(Message),
     /// Answered already where an answer is due.
     Keepalive,
@@ -596,7 +596,7 @@ impl V1 {
         };
         let (front, middle, data) = (d.u32()?, d.u32()?, d.u32()?);
         h.data_off = d.u16()?;
-        d.skip(9)?;
+        let src = d.get::<EntityName>()?;
         h.compat = d.u16()?;
         d.u16()?;
         let header_crc = d.u32()?;
@@ -637,7 +637,7 @@ impl V1 {
             // The sender gave up in the middle of it; its bytes mean nothing.
             return Err(MsgrError::LateStatus(flags));
         }
-        Ok(Some(Message { header: h, front, middle, data, ..Message::default() }))
+        Ok(Some(Message { header: h, src, front, middle, data, data_crc: None }))
     }
 
     /// Writes a message; its header carries the sequence number already.

@@ -52,8 +52,15 @@ impl Dispatcher for Talk {
         c.keepalive();
     }
     fn on_message(&self, c: &Connection, msg: Message, _: MsgHold) {
-        let text: String = msg.data.iter().map(|&b| b as char).filter(|c| !c.is_control()).take(120).collect();
-        println!("{:?}: type {} front {} data {} {text}", c.peer_name(), msg.header.kind, msg.front.len(), msg.data.len());
+        let text: String =
+            msg.data.iter().map(|&b| b as char).filter(|c| !c.is_control()).take(120).collect();
+        println!(
+            "{:?}: type {} front {} data {} {text}",
+            c.peer_name(),
+            msg.header.kind,
+            msg.front.len(),
+            msg.data.len()
+        );
         self.replies.set(self.replies.get() + 1);
     }
     fn on_reset(&self, c: &Connection) {
@@ -86,7 +93,8 @@ fn main() {
     let (mon, osd) = (AddrVec(vec![parse(mon)]), AddrVec(vec![parse(osd)]));
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     tokio::task::LocalSet::new().block_on(&rt, async move {
-        let m = Messenger::new(MessengerConfig::new(EntityName::new(EntityType::CLIENT, -1), 1234), talk.clone());
+        let m =
+            Messenger::new(MessengerConfig::new(EntityName::new(EntityType::CLIENT, -1), 1234), talk.clone());
         m.connect(EntityType::MON, &mon).send(Message {
             header: MsgHeader { kind: 5, priority: 127, version: 1, compat: 1, ..MsgHeader::default() },
             ..Message::default()
@@ -97,7 +105,8 @@ fn main() {
         e.raw(&fsid);
         e.count(1);
         e.blob(br#"{"prefix":"version"}"#);
-        let header = MsgHeader { tid: 1, kind: 97, priority: 127, version: 1, compat: 1, ..MsgHeader::default() };
+        let header =
+            MsgHeader { tid: 1, kind: 97, priority: 127, version: 1, compat: 1, ..MsgHeader::default() };
         c.send(Message { header, front: e.finish(), ..Message::default() });
         tokio::time::sleep(Duration::from_millis(900)).await;
         println!("keepalive ack {:?} {:?}", c.last_keepalive_ack(), m.stats());

@@ -77,6 +77,17 @@ impl Connection {
         c.throttled.set(s.policy.throttled);
         self.count(|n| n.transports += 1);
     }
+    pub(crate) fn assume_features(&self, supported: u64) {
+        if self.0.features.get() == 0 {
+            self.0.features.set(supported);
+        }
+    }
+    /// A v1 peer's number comes with its first message.
+    pub(crate) fn learn_name(&self, src: EntityName) {
+        if self.0.peer_name.get().num < 0 {
+            self.0.peer_name.set(src);
+        }
+    }
     pub(crate) fn count(&self, f: impl FnOnce(&mut ConnectionStats)) {
         let mut n = self.0.stats.get();
         f(&mut n);
@@ -149,7 +160,7 @@ impl Connection {
     pub fn is_v1(&self) -> bool {
         self.0.is_v1.get()
     }
-    /// Features that both sides have; what messages to this peer are encoded with. Zero before the first handshake.
+    /// Features that both sides have; what messages to this peer are encoded with. Before the first handshake: what we support.
     pub fn features(&self) -> denc::Features {
         denc::Features(self.0.features.get())
     }

@@ -127,10 +127,7 @@ async fn read_loop(m: Rc<MsgrInner>, t: TransportId, mut read: OwnedReadHalf) {
             buf.reserve(missing.max(room));
         }
         let space = buf.capacity() - buf.len();
-        let n = match read.read_buf(&mut buf).await {
-            Ok(n) => n,
-            Err(_) => 0,
-        };
+        let n = read.read_buf(&mut buf).await.unwrap_or_default();
         if n == space {
             room = (room * 2).min(READ_BYTES_MAX);
         } else if n < READ_BYTES_MIN / 2 {
@@ -179,6 +176,18 @@ pub(crate) fn pump(m: &Rc<MsgrInner>) {
     m.pumping.set(false);
 }
 
+/// Closes what was marked down, calling nothing back; for the end.
+pub(crate) fn close_all(m: &Rc<MsgrInner>) {
+    loop {
+        let event = m.ep.borrow_mut().poll_event();
+        match event {
+            None => return,
+            Some(Event::Close { transport, rest, why }) => close(m, transport, rest, &why),
+            Some(_) => {}
+        }
+    }
+}
+
 fn conn(m: &Rc<MsgrInner>, id: SessionId) -> Option<Connection> {
     m.conns.borrow().get(&id).cloned()
 }
@@ -199,6 +208,7 @@ fn handle(m: &Rc<MsgrInner>, event: Event) {
         Event::Message(id, msg) => {
             let Some(c) = conn(m, id) else { return };
             c.count(|n| n.messages_in += 1);
+            c.learn_name(msg.src);
             m.count(|n| n.messages_in += 1);
             let hold = if c.0.throttled.get() { m.throttle.hold(msg.len() as u64) } else { MsgHold::none() };
             m.dispatcher.on_message(&c, msg, hold);

@@ -172,6 +172,7 @@ impl Messenger {
         self.start();
         let now = self.0.now();
         let mut ep = self.0.ep.borrow_mut();
+        let supported = ep.cfg.features_supported;
         let id = ep.connect(now, peer_type, addrs, policy);
         let weak = Rc::downgrade(&self.0);
         let mut conns = self.0.conns.borrow_mut();
@@ -183,6 +184,7 @@ impl Messenger {
                 Connection::new(id, weak, &Endpoint::dead_session(policy, name, addrs.clone()))
             }
         });
+        conn.assume_features(supported);
         self.0.kick();
         conn.clone()
     }
@@ -221,7 +223,7 @@ impl Messenger {
     /// Ends sessions, closes listeners and stops all tasks; no callback follows.
     pub fn shutdown(&self) {
         self.mark_down_all();
-        driver::flush(&self.0);
+        driver::close_all(&self.0);
         self.0.down.set(true);
         for t in self.0.tasks.borrow_mut().drain(..) {
             t.abort();
