@@ -274,8 +274,9 @@ impl AuthConfig {
             _ => &self.client_methods,
         }
     }
-    /// The first mode of the peer's list that is allowed here.
+    /// The first mode of the peer's list that is allowed here. An empty list is a v1 session: crc, where that is allowed.
     pub fn pick_mode(&self, wanted: &[u32]) -> Option<u32> {
+        let wanted = if wanted.is_empty() { &[MODE_CRC] } else { wanted };
         wanted.iter().copied().find(|m| self.modes.contains(m))
     }
 }

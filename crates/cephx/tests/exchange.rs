@@ -130,6 +130,27 @@ fn the_server_takes_the_clients_first_mode_that_it_allows() {
 }
 
 #[test]
+fn a_v1_authorizer_names_no_mode_and_gets_crc_where_that_is_allowed() {
+    let w = world(AuthConfig::default(), KeyType::Aes);
+    let osd = w.osd();
+    let c = w.store("client.admin");
+    w.login(&c, &BOTH).unwrap();
+    let mut a = ServiceClientAuth::new(&c, EntityType::OSD, w.env.clone(), &BOTH).unwrap();
+    let mut s = w.service(&osd);
+    let first = a.start().unwrap().payload;
+    let ServerStep::More(p) = s.handle_request(EntityType::CLIENT, 2, &[], first.clone()) else { panic!() };
+    let ServerStep::Done { mode, keys, payload, .. } = s.handle_more(a.handle_reply_more(p).unwrap()) else {
+        panic!()
+    };
+    assert_eq!((mode, keys.connection_secret.len()), (MODE_CRC, 0));
+    assert_eq!(a.handle_done(0, mode, payload).unwrap(), keys);
+
+    let secure = Rc::new(AuthConfig { modes: vec![MODE_SECURE], ..AuthConfig::default() });
+    let mut s = ServiceServerAuth::new(EntityType::OSD, osd, w.env.clone(), secure);
+    assert!(matches!(s.handle_request(EntityType::CLIENT, 2, &[], first), ServerStep::Bad { .. }));
+}
+
+#[test]
 fn wrong_key_unknown_entity_and_missing_mon_caps_all_answer_as_stock() {
     let w = world(AuthConfig::default(), KeyType::Aes);
     let wrong = CryptoKey::generate(KeyType::Aes, &*w.env);
