@@ -359,13 +359,18 @@ impl OsdMap {
         self.nearfull_ratio = inc.new_nearfull_ratio.unwrap_or(self.nearfull_ratio);
         self.full_ratio = inc.new_full_ratio.unwrap_or(self.full_ratio);
         self.backfillfull_ratio = inc.new_backfillfull_ratio.unwrap_or(self.backfillfull_ratio);
-        if let Some(r) = inc.new_require_min_compat_client {
+        // Zero is what older encoders wrote for "no change".
+        if let Some(r) = inc.new_require_min_compat_client.filter(|r| *r > 0) {
             self.require_min_compat_client = r;
         }
         if let Some(r) = inc.new_require_osd_release {
             self.require_osd_release = r;
             if r >= release::LUMINOUS {
                 self.flags &= !flag::LEGACY_REQUIRE;
+                self.flags |= flag::RECOVERY_DELETES;
+            }
+            if r >= release::NAUTILUS {
+                self.flags |= flag::PGLOG_HARDLIMIT;
             }
         }
         if let Some(s) = inc.change_stretch_mode {

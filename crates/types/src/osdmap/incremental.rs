@@ -4,7 +4,6 @@
 //! `inc_crc` over all other bytes, and `full_crc`, the crc of the full map that applying this gives. The encoder
 //! computes `inc_crc`; the caller must have set `full_crc` (see [`OsdMap::apply_incremental`]).
 
-use super::codec::ceph_crc;
 use super::*;
 use crate::features;
 use bytes::Bytes;
@@ -134,8 +133,8 @@ impl OsdMapIncremental {
         e.put(&self.new_nearfull_ratio.unwrap_or(-1.0));
         e.put(&self.new_full_ratio.unwrap_or(-1.0));
         e.put(&self.new_backfillfull_ratio.unwrap_or(-1.0));
-        e.u8(self.new_require_min_compat_client.unwrap_or(0));
-        // ceph_release_t{0xff} is "no change" here.
+        // "No change" is 0xff in both.
+        e.u8(self.new_require_min_compat_client.unwrap_or(0xff));
         e.u8(self.new_require_osd_release.unwrap_or(0xff));
         if v >= 8 {
             e.put(&self.new_crush_node_flags);
@@ -286,7 +285,7 @@ impl OsdMapIncremental {
         self.new_nearfull_ratio = Some(d.get::<f32>()?).filter(|r| *r >= 0.0);
         self.new_full_ratio = Some(d.get::<f32>()?).filter(|r| *r >= 0.0);
         self.new_backfillfull_ratio = Some(d.get::<f32>()?).filter(|r| *r >= 0.0);
-        self.new_require_min_compat_client = some_unless(d.u8()?, 0);
+        self.new_require_min_compat_client = some_unless(d.u8()?, 0xff);
         self.new_require_osd_release = some_unless(d.u8()?, 0xff);
         if v >= 8 {
             self.new_crush_node_flags = d.get()?;
