@@ -163,7 +163,9 @@ impl OsdCore {
             self.say_up_thru();
         }
         let map = self.map.clone();
-        self.mon.pg_temp_wanted.retain(|pg, osds| map.pg_temp.get(pg).map_or(!osds.is_empty(), |now| now != osds));
+        self.mon
+            .pg_temp_wanted
+            .retain(|pg, osds| map.pg_temp.get(pg).map_or(!osds.is_empty(), |now| now != osds));
         self.say_pg_temp();
     }
 

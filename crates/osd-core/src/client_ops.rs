@@ -2,7 +2,7 @@
 
 use crate::core::{OsdCore, WaitingOp};
 use crate::event::{LogLevel, SessionId};
-use cephx::caps::OsdCapQuery;
+use cephx::caps::{ClassCall, OsdOpInfo};
 use denc::Features;
 use messages::{MOsdOp, MOsdOpReply, Message};
 use objstore::ObjectStore;
@@ -62,7 +62,8 @@ impl OsdCore {
         match self.allowed(pgid, &op) {
             Ok(true) => {}
             Ok(false) => {
-                let entity = self.sessions.get(&op.session).map(|s| s.peer.entity.clone()).unwrap_or_default();
+                let entity =
+                    self.sessions.get(&op.session).map(|s| s.peer.entity.clone()).unwrap_or_default();
                 self.log(LogLevel::Debug, format!("{entity}: no caps for {} in {pgid}", op.oid));
                 return self.refuse_op(pgid, &op, Errno::EPERM);
             }
@@ -87,28 +88,29 @@ impl OsdCore {
         }
         let class = osd_ops::classify(&op.ops)?;
         let Some(pool) = self.map.pool(pgid.pg.pool) else { return Ok(true) };
-        let calls: Vec<_> = class
+        let calls: Vec<ClassCall<'_>> = class
             .class_calls
             .iter()
-            .map(|c| cephx::caps::ClassCall {
-                class: c.class.clone(),
-                method: c.method.clone(),
-                reads: c.reads,
-                writes: c.writes,
-                allow_listed: true,
+            .map(|c| ClassCall {
+                class: &c.class,
+                method: &c.method,
+                read: c.reads,
+                write: c.writes,
+                allowed_list: true,
             })
             .collect();
-        let query = OsdCapQuery {
-            pool_name: self.map.pool_name(pgid.pg.pool).unwrap_or_default(),
-            namespace: &op.oid.nspace,
-            application_metadata: &pool.application_metadata,
-            object: op.oid.effective_key(),
+        let namespace = String::from_utf8_lossy(&op.oid.nspace);
+        let object = String::from_utf8_lossy(op.oid.effective_key());
+        let info = OsdOpInfo {
+            pool: self.map.pool_name(pgid.pg.pool).unwrap_or_default(),
+            namespace: &namespace,
+            app_metadata: &pool.application_metadata,
+            object: &object,
             may_read: class.may_read,
             may_write: class.may_write,
             classes: &calls,
-            addr: &op.addr,
         };
-        Ok(s.caps.is_capable(&query))
+        Ok(s.caps.is_capable(&info, &op.addr))
     }
 
     fn wait(&mut self, epoch: Epoch, pgid: SpgId, op: Arc<ClientOp>) {

@@ -30,10 +30,18 @@ const COMMANDS: &[(&str, &str, bool)] = &[
         "config set <field> <val> [<val> ...]: set a config variable",
         true,
     ),
-    ("injectargs name=injected_args,type=CephString,n=N", "inject configuration arguments into running OSD", true),
+    (
+        "injectargs name=injected_args,type=CephString,n=N",
+        "inject configuration arguments into running OSD",
+        true,
+    ),
     ("get_latest_osdmap", "force osd to update the latest map from the mon", true),
     ("query name=pgid,type=CephPgid", "show details of a specific pg", false),
-    ("pg name=pgid,type=CephPgid name=cmd,type=CephChoices,strings=query", "show details of a specific pg", false),
+    (
+        "pg name=pgid,type=CephPgid name=cmd,type=CephChoices,strings=query",
+        "show details of a specific pg",
+        false,
+    ),
 ];
 
 fn literal(sig: &str) -> String {
@@ -94,7 +102,7 @@ impl OsdCore {
         }
         let prefix = cmd["prefix"].as_str().unwrap_or_default();
         let changes = COMMANDS.iter().find(|c| literal(c.0) == prefix).is_none_or(|c| c.2);
-        !changes && !s.caps.is_empty() && prefix == "get_command_descriptions"
+        !changes && !s.caps.grants.is_empty() && prefix == "get_command_descriptions"
     }
 
     fn command(&mut self, cmd: &Value, store: &mut dyn ObjectStore) -> Outcome {
@@ -120,12 +128,16 @@ impl OsdCore {
                 let var = arg("var");
                 match self.options().remove(&var) {
                     Some(v) => Ok(json!({ var: v })),
-                    None => Err((Errno::ENOENT, format!("error getting '{var}': (2) No such file or directory"))),
+                    None => {
+                        Err((Errno::ENOENT, format!("error getting '{var}': (2) No such file or directory")))
+                    }
                 }
             }
             "config set" => {
                 let val = match &cmd["val"] {
-                    Value::Array(parts) => parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+                    Value::Array(parts) => {
+                        parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+                    }
                     v => v.as_str().unwrap_or_default().to_owned(),
                 };
                 self.set_option(&arg("var"), &val).map(|()| json!({ "success": "" }))
@@ -239,7 +251,14 @@ impl OsdCore {
     /// Changes an option while running. Those that only a start can change are refused by name.
     pub(crate) fn set_option(&mut self, name: &str, value: &str) -> Result<(), (Errno, String)> {
         let bad = || (Errno::EINVAL, format!("error setting '{name}' to '{value}': (22) Invalid argument"));
-        let secs = || value.parse::<f64>().ok().filter(|v| *v > 0.0 && *v < 1e9).map(Duration::from_secs_f64).ok_or_else(bad);
+        let secs = || {
+            value
+                .parse::<f64>()
+                .ok()
+                .filter(|v| *v > 0.0 && *v < 1e9)
+                .map(Duration::from_secs_f64)
+                .ok_or_else(bad)
+        };
         let count = || value.parse::<u64>().ok().filter(|v| *v > 0).ok_or_else(bad);
         match name {
             "osd_heartbeat_interval" => self.cfg.heartbeat.interval = secs()?,
@@ -250,7 +269,12 @@ impl OsdCore {
             known if self.options().contains_key(known) => {
                 return Err((Errno::EPERM, format!("error setting '{name}': it takes effect at start only")));
             }
-            _ => return Err((Errno::ENOENT, format!("error setting '{name}' to '{value}': (2) No such file or directory"))),
+            _ => {
+                return Err((
+                    Errno::ENOENT,
+                    format!("error setting '{name}' to '{value}': (2) No such file or directory"),
+                ));
+            }
         }
         self.hb.set_config(self.cfg.heartbeat);
         Ok(())
@@ -271,7 +295,11 @@ impl OsdCore {
 fn text_of(outcome: Outcome) -> (i32, String, Bytes) {
     match outcome {
         Ok(Value::Null) => (0, String::new(), Bytes::new()),
-        Ok(v) => (0, String::new(), serde_json::to_string_pretty(&v).map(|s| (s + "\n").into()).unwrap_or_default()),
+        Ok(v) => (
+            0,
+            String::new(),
+            serde_json::to_string_pretty(&v).map(|s| (s + "\n").into()).unwrap_or_default(),
+        ),
         Err((errno, text)) => (errno.negated(), text, Bytes::new()),
     }
 }

@@ -252,7 +252,12 @@ impl OsdCore {
     }
 
     /// Queues a transaction of the OSD itself.
-    pub(crate) fn queue(&mut self, store: &mut dyn ObjectStore, txn: objstore::Transaction, owner: TokenOwner) {
+    pub(crate) fn queue(
+        &mut self,
+        store: &mut dyn ObjectStore,
+        txn: objstore::Transaction,
+        owner: TokenOwner,
+    ) {
         self.next_token += 1;
         let token = CommitToken(self.next_token);
         match store.queue(txn, token) {
@@ -315,12 +320,8 @@ impl OsdCore {
         if have >= newest {
             return None;
         }
-        let mut msg = MOsdMap {
-            fsid: self.map.fsid,
-            oldest: self.sb.oldest_map,
-            newest,
-            ..MOsdMap::default()
-        };
+        let mut msg =
+            MOsdMap { fsid: self.map.fsid, oldest: self.sb.oldest_map, newest, ..MOsdMap::default() };
         let limit = self.cfg.map_message_max as u32;
         let mut next = have.next();
         if have == Epoch(0) || next < self.sb.oldest_map || newest.0 - have.0 > limit {
@@ -328,7 +329,9 @@ impl OsdCore {
         }
         while next <= newest {
             match self.maps.inc_bytes(store, next).ok().flatten() {
-                Some(inc) if have > Epoch(0) && next.0 > 1 && next != have && self.follows(&msg, have, next) => {
+                Some(inc)
+                    if have > Epoch(0) && next.0 > 1 && next != have && self.follows(&msg, have, next) =>
+                {
                     msg.incremental_maps.insert(next, inc);
                 }
                 _ => {

@@ -122,9 +122,11 @@ impl Heartbeats {
     /// Replaces the peer set. `wanted` maps each peer to its back and front addresses and the epoch it came up in: a
     /// peer that came up anew starts with a clean history.
     pub fn set_peers(&mut self, wanted: &BTreeMap<OsdId, (Epoch, AddrVec, AddrVec)>) {
-        self.peers.retain(|osd, p| wanted.get(osd).is_some_and(|(up_from, back, front)| {
-            p.epoch == *up_from && p.addrs[0] == *back && p.addrs[1] == *front
-        }));
+        self.peers.retain(|osd, p| {
+            wanted.get(osd).is_some_and(|(up_from, back, front)| {
+                p.epoch == *up_from && p.addrs[0] == *back && p.addrs[1] == *front
+            })
+        });
         for (osd, (up_from, back, front)) in wanted {
             self.peers.entry(*osd).or_insert_with(|| Peer {
                 epoch: *up_from,
@@ -169,7 +171,11 @@ impl Heartbeats {
             }
             peer.reported = Some(now);
             let last_heard = peer.sides.iter().filter_map(|s| s.last_rx).min().unwrap_or(oldest);
-            out.push(HbAction::ReportFailed { osd: *osd, failed_for: now.since(last_heard), immediate: false });
+            out.push(HbAction::ReportFailed {
+                osd: *osd,
+                failed_for: now.since(last_heard),
+                immediate: false,
+            });
         }
     }
 

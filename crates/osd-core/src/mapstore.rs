@@ -190,7 +190,8 @@ fn decode_full(epoch: Epoch, bytes: &Bytes) -> Result<OsdMap, MapError> {
 }
 
 fn apply(epoch: Epoch, previous: &OsdMap, bytes: &Bytes) -> Result<OsdMap, MapError> {
-    let inc = denc::from_bytes::<OsdMapIncremental>(bytes).map_err(|source| MapError::Malformed { epoch, source })?;
+    let inc = denc::from_bytes::<OsdMapIncremental>(bytes)
+        .map_err(|source| MapError::Malformed { epoch, source })?;
     if inc.epoch != epoch {
         return Err(MapError::WrongEpoch { epoch, says: inc.epoch });
     }

@@ -4,8 +4,8 @@ use crate::core::{OsdCore, Phase};
 use crate::event::{LogLevel, Net, OsdEffect, SessionId};
 use crate::heartbeat::{HbAction, HbNet};
 use messages::{
-    MCommand, MConfig, MMgrMap, MMonGetVersionReply, MOsdBackoff, MOsdFailure, MOsdMap, MOsdMarkMeDown, MOsdOp,
-    MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload, failure_flags, ping_op,
+    MCommand, MConfig, MMgrMap, MMonGetVersionReply, MOsdBackoff, MOsdFailure, MOsdMap, MOsdMarkMeDown,
+    MOsdOp, MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload, failure_flags, ping_op,
 };
 use objstore::ObjectStore;
 use pg::PgMessage;
@@ -18,7 +18,13 @@ const HB_PEERS_MIN: usize = 10;
 const HB_PADDING: u32 = 2000;
 
 impl OsdCore {
-    pub(crate) fn on_message(&mut self, session: SessionId, net: Net, msg: Message, store: &mut dyn ObjectStore) {
+    pub(crate) fn on_message(
+        &mut self,
+        session: SessionId,
+        net: Net,
+        msg: Message,
+        store: &mut dyn ObjectStore,
+    ) {
         let from = msg.src;
         match msg.header.kind {
             MOsdOp::KIND if net == Net::Public => self.on_osd_op(session, &msg, store),
@@ -89,7 +95,14 @@ impl OsdCore {
         }
     }
 
-    fn on_ping(&mut self, session: SessionId, net: Net, from: OsdId, m: MOsdPing, store: &mut dyn ObjectStore) {
+    fn on_ping(
+        &mut self,
+        session: SessionId,
+        net: Net,
+        from: OsdId,
+        m: MOsdPing,
+        store: &mut dyn ObjectStore,
+    ) {
         if m.fsid != self.map.fsid {
             return;
         }

@@ -108,7 +108,9 @@ impl OsdCore {
             PgEffect::RequestUpThru(epoch) => self.want_up_thru(epoch),
             PgEffect::RequestPgTemp { pgid, osds } => self.want_pg_temp(pgid, osds),
             PgEffect::StatsDirty => self.stats_changed(),
-            PgEffect::Created(pg) => self.send_mon(&messages::MOsdPgCreated { pgid: pg, ..Default::default() }),
+            PgEffect::Created(pg) => {
+                self.send_mon(&messages::MOsdPgCreated { pgid: pg, ..Default::default() })
+            }
             PgEffect::Gone(id) => {
                 let token = CommitToken(self.next_token);
                 if let Some(slot) = self.pgs.get_mut(&id) {
@@ -226,7 +228,8 @@ impl OsdCore {
             return self.pg_event(m.pgid, PgEvent::Message { from, epoch: m.epoch, msg: m.body }, store);
         }
         // A PG that we do not have: the sender's words decide whether we should.
-        match pg::absent::answer(m.pgid, self.cfg.whoami, from, m.epoch, &m.body, &MapView(self.map.clone())) {
+        match pg::absent::answer(m.pgid, self.cfg.whoami, from, m.epoch, &m.body, &MapView(self.map.clone()))
+        {
             pg::absent::Absent::Ignore => {}
             pg::absent::Absent::Hold => self.hold_for_map(from, m),
             pg::absent::Absent::Reply(body) => self.send_pg(m.pgid, from, self.map.epoch, body),
@@ -262,4 +265,3 @@ impl OsdCore {
 pub(crate) fn oldest_needed(core: &OsdCore) -> Epoch {
     core.pgs.values().map(|s| s.pg.persisted_epoch()).min().unwrap_or(core.map.epoch)
 }
-

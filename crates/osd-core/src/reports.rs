@@ -3,7 +3,10 @@
 use crate::core::{OsdCore, Phase};
 use crate::event::OsdEffect;
 use bytes::Bytes;
-use messages::{DaemonHealthMetric, MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message, Payload};
+use messages::{
+    DaemonHealthMetric, MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message,
+    Payload,
+};
 use objstore::ObjectStore;
 use pg::PgStatus;
 use std::collections::BTreeMap;
@@ -108,7 +111,8 @@ impl OsdCore {
             commit_latency_ns: latency,
             apply_latency_ns: latency,
             up_from: self.sb.mounted,
-            seq: u64::from(self.sb.mounted.0) << 32 | u64::from(self.now.since(self.started).as_secs() as u32),
+            seq: u64::from(self.sb.mounted.0) << 32
+                | u64::from(self.now.since(self.started).as_secs() as u32),
             num_pgs: self.pgs.len() as u32,
             statfs: self.statfs(store),
             num_osds: 1,
@@ -132,8 +136,10 @@ impl OsdCore {
     fn send_report(&mut self) {
         self.mgr.last_report = self.now;
         let (slow, oldest) = self.tracker.slow(self.now, self.cfg.complaint_time);
-        let metric =
-            DaemonHealthMetric { kind: SLOW_OPS, value: u64::from(slow) | (oldest.as_secs().min(0xffff_ffff) << 32) };
+        let metric = DaemonHealthMetric {
+            kind: SLOW_OPS,
+            value: u64::from(slow) | (oldest.as_secs().min(0xffff_ffff) << 32),
+        };
         let report = MMgrReport {
             daemon_name: self.cfg.whoami.to_string(),
             daemon_health_metrics: vec![metric],
@@ -201,4 +207,3 @@ fn pg_stat(s: PgStatus) -> PgStat {
         ..PgStat::default()
     }
 }
-

@@ -1,7 +1,7 @@
 //! [`Session`]: one client's (or daemon's) session as the OSD keeps it: who, what it may do, which map it has.
 
 use crate::event::{Net, Peer};
-use cephx::caps::OsdCaps;
+use cephx::caps::OsdCap;
 use types::Epoch;
 
 /// A session.
@@ -12,7 +12,7 @@ pub struct Session {
     /// Who it is.
     pub peer: Peer,
     /// Its parsed capabilities. A text that does not parse grants nothing.
-    pub caps: OsdCaps,
+    pub caps: OsdCap,
     /// Newest map that we know it to have.
     pub last_map: Epoch,
 }
@@ -20,7 +20,8 @@ pub struct Session {
 impl Session {
     /// From what the handshake proved.
     pub fn new(net: Net, peer: Peer) -> Session {
-        let caps = if peer.allow_all { OsdCaps::allow_all() } else { OsdCaps::parse(&peer.caps).unwrap_or_default() };
+        let caps =
+            if peer.allow_all { OsdCap::allow_all() } else { OsdCap::parse(&peer.caps).unwrap_or_default() };
         Session { net, peer, caps, last_map: Epoch(0) }
     }
 }

@@ -103,7 +103,9 @@ impl Superblock {
     pub fn load(store: &dyn ObjectStore) -> Result<Superblock, LoadError> {
         let bytes = match store.getattr(CollId::Meta, &superblock_oid(), b"sb") {
             Ok(Some(b)) => b,
-            Ok(None) | Err(StoreError::NoObject(_) | StoreError::NoColl(_)) => return Err(LoadError::NoSuperblock),
+            Ok(None) | Err(StoreError::NoObject(_) | StoreError::NoColl(_)) => {
+                return Err(LoadError::NoSuperblock);
+            }
             Err(e) => return Err(e.into()),
         };
         denc::from_bytes_exact(&bytes)

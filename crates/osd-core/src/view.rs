@@ -30,7 +30,8 @@ impl ClusterMap for MapView {
     fn pool(&self, pool: PoolId) -> Option<PoolView> {
         let p = self.0.pool(pool)?;
         // A pool snapshot exists until it is removed; ids descend, as a snap context wants them.
-        let pool_snaps = if p.is_pool_snaps_mode() { p.snaps.keys().rev().copied().collect() } else { Vec::new() };
+        let pool_snaps =
+            if p.is_pool_snaps_mode() { p.snaps.keys().rev().copied().collect() } else { Vec::new() };
         Some(PoolView {
             size: p.size.into(),
             min_size: p.min_size.into(),
@@ -97,5 +98,10 @@ impl ClusterMap for MapView {
 fn snaps(set: Option<&types::interval_set::IntervalSet>) -> BTreeSet<SnapId> {
     /// Snapshots of one pool that are looked at together; the rest comes with later maps.
     const AT_ONCE_MAX: usize = 10_000;
-    set.into_iter().flat_map(|s| s.iter()).flat_map(|(start, len)| start..start + len).take(AT_ONCE_MAX).map(SnapId).collect()
+    set.into_iter()
+        .flat_map(|s| s.iter())
+        .flat_map(|(start, len)| start..start + len)
+        .take(AT_ONCE_MAX)
+        .map(SnapId)
+        .collect()
 }

@@ -1,0 +1,127 @@
+//! Clones of snapshots: in the parent's header (clone v2), and in `rbd_children` (clone v1).
+
+use super::snapshot;
+use super::state::Child;
+use super::util::{each_with_prefix, op_feature, read_opt, remove_key, set_op_features, write_key};
+use crate::{ClsContext, ClsError};
+use bytes::Bytes;
+use denc::Decoder;
+use std::collections::BTreeSet;
+use types::{Errno, SnapId};
+
+type Out = Result<Bytes, ClsError>;
+
+const PREFIX: &str = "snap_children_";
+
+fn key(snap: SnapId) -> String {
+    format!("{PREFIX}{:016x}", snap.0)
+}
+
+fn args(input: &Bytes) -> Result<(SnapId, Child), ClsError> {
+    let mut d = Decoder::new(input);
+    Ok((d.get()?, d.get()?))
+}
+
+/// u64 snap, ChildImageSpec.
+pub fn child_attach(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let (id, child) = args(input)?;
+    let mut snap = snapshot::load(ctx, id)?;
+    let mut children: BTreeSet<Child> = read_opt(ctx, &key(id))?.unwrap_or_default();
+    let first = children.is_empty();
+    if !children.insert(child) {
+        return Err(Errno::EEXIST.into());
+    }
+    write_key(ctx, &key(id), &children)?;
+    snap.child_count = children.len() as u32;
+    snapshot::store(ctx, &snap)?;
+    if first {
+        set_op_features(ctx, op_feature::CLONE_PARENT, op_feature::CLONE_PARENT)?;
+    }
+    Ok(Bytes::new())
+}
+
+/// u64 snap, ChildImageSpec.
+pub fn child_detach(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let (id, child) = args(input)?;
+    let mut snap = snapshot::load(ctx, id)?;
+    let mut children: BTreeSet<Child> = read_opt(ctx, &key(id))?.unwrap_or_default();
+    if !children.remove(&child) {
+        return Err(Errno::ENOENT.into());
+    }
+    snap.child_count = children.len() as u32;
+    snapshot::store(ctx, &snap)?;
+    if !children.is_empty() {
+        write_key(ctx, &key(id), &children)?;
+        return Ok(Bytes::new());
+    }
+    remove_key(ctx, &key(id))?;
+    let mut others = false;
+    each_with_prefix(ctx, PREFIX, "", |_, k, _| {
+        others |= k != key(id).as_bytes();
+        Ok(!others)
+    })?;
+    if !others {
+        set_op_features(ctx, 0, op_feature::CLONE_PARENT)?;
+    }
+    Ok(Bytes::new())
+}
+
+/// u64 snap -> list of ChildImageSpec; `ENOENT` when there is none.
+pub fn children_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let id: SnapId = Decoder::new(input).get()?;
+    snapshot::load(ctx, id)?;
+    Ok(ctx.omap_get_val(key(id).as_bytes())?)
+}
+
+/// The key of a parent in `rbd_children` is the encoding of (s64 pool, string image, u64 snap) itself.
+fn v1_key(d: &mut Decoder<'_>, input: &Bytes) -> Result<Bytes, ClsError> {
+    let from = d.position();
+    d.i64()?;
+    d.string()?;
+    d.u64()?;
+    Ok(input.slice(from..d.position()))
+}
+
+fn v1_children(ctx: &mut dyn ClsContext, key: &Bytes) -> Result<BTreeSet<String>, ClsError> {
+    let stored = ctx.omap_get_val(key)?;
+    denc::from_bytes(&stored).map_err(|_| Errno::EIO.into())
+}
+
+/// Parent, string child.
+pub fn add_child(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let mut d = Decoder::new(input);
+    let key = v1_key(&mut d, input)?;
+    let child = d.string()?;
+    let mut children = match v1_children(ctx, &key) {
+        Err(e) if e.errno == Errno::ENOENT => BTreeSet::new(),
+        other => other?,
+    };
+    if !children.insert(child) {
+        return Err(Errno::EEXIST.into());
+    }
+    ctx.omap_set_val(&key, super::util::bytes_of(&children))?;
+    Ok(Bytes::new())
+}
+
+/// Parent, string child.
+pub fn remove_child(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let mut d = Decoder::new(input);
+    let key = v1_key(&mut d, input)?;
+    let child = d.string()?;
+    let mut children = v1_children(ctx, &key)?;
+    if !children.remove(&child) {
+        return Err(Errno::ENOENT.into());
+    }
+    if children.is_empty() {
+        ctx.omap_rm_key(&key)?;
+    } else {
+        ctx.omap_set_val(&key, super::util::bytes_of(&children))?;
+    }
+    Ok(Bytes::new())
+}
+
+/// Parent -> set of strings.
+pub fn get_children(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let key = v1_key(&mut Decoder::new(input), input)?;
+    Ok(super::util::bytes_of(&v1_children(ctx, &key)?))
+}

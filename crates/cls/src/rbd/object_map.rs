@@ -1,0 +1,244 @@
+//! `rbd_object_map.<id>`: two bits for each of an image's objects, with checksums, as raw object data.
+//!
+//! The bytes are stock's `BitVector<2>`, because librbd reads and writes them whole as well: {u32 length, versioned header
+//! with the count}, the packed elements (first in the high bits), {u32 length, u32 header crc, vector of a crc for each 4 KiB}.
+
+use super::util::check_exists;
+use crate::{ClsContext, ClsError};
+use bytes::Bytes;
+use denc::{Decode, Decoder, DencError, Encoder, Features};
+use types::Errno;
+
+type Out = Result<Bytes, ClsError>;
+
+const NONEXISTENT: u8 = 0;
+const EXISTS: u8 = 1;
+const EXISTS_CLEAN: u8 = 3;
+
+const BLOCK: usize = 4096;
+/// `cls::rbd::MAX_OBJECT_MAP_OBJECT_COUNT`.
+const COUNT_MAX: u64 = 256_000_000;
+
+/// The vector in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct BitVector {
+    count: u64,
+    data: Vec<u8>,
+}
+
+fn data_len(count: u64) -> usize {
+    count.div_ceil(4) as usize
+}
+
+fn shift(i: u64) -> u32 {
+    (3 - (i % 4) as u32) * 2
+}
+
+/// Ceph's crc32c with seed 0 and no final inversion.
+fn crc(bytes: &[u8]) -> u32 {
+    !crc32c::crc32c_append(!0, bytes)
+}
+
+impl BitVector {
+    fn get(&self, i: u64) -> u8 {
+        self.data[(i / 4) as usize] >> shift(i) & 3
+    }
+    fn set(&mut self, i: u64, v: u8) {
+        let b = &mut self.data[(i / 4) as usize];
+        *b = *b & !(3 << shift(i)) | (v & 3) << shift(i);
+    }
+    fn resize(&mut self, count: u64, fill: u8) {
+        let old = self.count;
+        self.data.resize(data_len(count), 0);
+        self.count = count;
+        for i in old..count {
+            self.set(i, fill);
+        }
+        // Bits behind the last element are zero.
+        for i in count..(data_len(count) as u64 * 4) {
+            self.set(i, 0);
+        }
+    }
+    fn header(&self) -> Bytes {
+        let mut e = Encoder::new(Features::ALL);
+        e.versioned(1, 1, |e| e.u64(self.count));
+        e.finish()
+    }
+    fn encode(&self, with_crc: bool) -> Bytes {
+        let header = self.header();
+        let mut e = Encoder::with_capacity(Features::ALL, self.data.len() + 64);
+        e.blob(&header);
+        e.raw(&self.data);
+        e.length_prefixed(|e| {
+            if with_crc {
+                e.u32(crc(&header));
+                let crcs: Vec<u32> = self.data.chunks(BLOCK).map(crc).collect();
+                e.put(&crcs);
+            }
+        });
+        e.finish()
+    }
+    fn decode(bytes: &Bytes) -> Result<BitVector, DencError> {
+        let mut d = Decoder::new(bytes);
+        let header = d.blob()?;
+        let count = {
+            let mut h = Decoder::new(&header);
+            let (_, mut h) = h.open("BitVector", 1)?;
+            h.u64()?
+        };
+        if count > COUNT_MAX {
+            return Err(DencError::Invalid { what: "BitVector count", value: count });
+        }
+        let data = d.raw(data_len(count))?.to_vec();
+        let footer = d.blob()?;
+        if !footer.is_empty() {
+            let mut f = Decoder::new(&footer);
+            let check = |expected: u32, found: u32| {
+                if expected == found {
+                    Ok(())
+                } else {
+                    Err(DencError::Crc { what: "BitVector", expected, found })
+                }
+            };
+            check(f.u32()?, crc(&header))?;
+            let crcs = Vec::<u32>::decode(&mut f)?;
+            for (block, expected) in data.chunks(BLOCK).zip(crcs) {
+                check(expected, crc(block))?;
+            }
+        }
+        Ok(BitVector { count, data })
+    }
+}
+
+fn load(ctx: &mut dyn ClsContext) -> Result<BitVector, ClsError> {
+    let (size, _) = ctx.stat()?;
+    if size == 0 {
+        return Err(Errno::ENOENT.into());
+    }
+    let bytes = ctx.read(0, size)?;
+    BitVector::decode(&bytes).map_err(|_| Errno::EINVAL.into())
+}
+
+fn store(ctx: &mut dyn ClsContext, map: &BitVector) -> Out {
+    ctx.write_full(map.encode(true))?;
+    Ok(Bytes::new())
+}
+
+/// -> the vector, without checksums.
+pub fn object_map_load(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
+    Ok(load(ctx)?.encode(false))
+}
+
+/// The vector.
+pub fn object_map_save(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let map = BitVector::decode(input)?;
+    store(ctx, &map)
+}
+
+/// u64 count, u8 state of new elements. Only elements without objects may be cut off.
+pub fn object_map_resize(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let mut d = Decoder::new(input);
+    let (count, fill) = (d.u64()?, d.u8()?);
+    if count > COUNT_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut map = match load(ctx) {
+        Err(e) if e.errno == Errno::ENOENT => BitVector::default(),
+        other => other?,
+    };
+    if (count..map.count).any(|i| map.get(i) != NONEXISTENT) {
+        return Err(Errno::ESTALE.into());
+    }
+    map.resize(count, fill);
+    store(ctx, &map)
+}
+
+/// u64 first, u64 end, u8 new state, optional u8 state that is changed only.
+pub fn object_map_update(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let mut d = Decoder::new(input);
+    let (first, end, new, old): (u64, u64, u8, Option<u8>) = (d.u64()?, d.u64()?, d.u8()?, d.get()?);
+    let mut map = load(ctx)?;
+    if first >= end || end > map.count {
+        return Err(Errno::ERANGE.into());
+    }
+    let mut changed = false;
+    for i in first..end {
+        let state = map.get(i);
+        let matches = old.is_none_or(|o| state == o || (o == EXISTS && state == EXISTS_CLEAN));
+        if matches && state != new {
+            map.set(i, new);
+            changed = true;
+        }
+    }
+    if changed { write_range(ctx, &map, first, end) } else { Ok(Bytes::new()) }
+}
+
+/// Writes the blocks of elements `first..end`, and the footer.
+fn write_range(ctx: &mut dyn ClsContext, map: &BitVector, first: u64, end: u64) -> Out {
+    let bytes = map.encode(true);
+    let data_at = 4 + map.header().len();
+    let from = data_at + (first / 4) as usize;
+    let to = data_at + data_len(end);
+    let footer_at = data_at + map.data.len();
+    ctx.write(from as u64, bytes.slice(from..to))?;
+    ctx.write(footer_at as u64, bytes.slice(footer_at..))?;
+    Ok(Bytes::new())
+}
+
+/// A snapshot was taken: what exists is clean since then.
+pub fn object_map_snap_add(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
+    check_exists(ctx)?;
+    let mut map = load(ctx)?;
+    let mut changed = false;
+    for i in 0..map.count {
+        if map.get(i) == EXISTS {
+            map.set(i, EXISTS_CLEAN);
+            changed = true;
+        }
+    }
+    if changed { store(ctx, &map) } else { Ok(Bytes::new()) }
+}
+
+/// The removed snapshot's vector: what was changed in it is no longer clean here.
+pub fn object_map_snap_remove(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let of_snap = BitVector::decode(input)?;
+    let mut map = load(ctx)?;
+    let mut changed = false;
+    for i in 0..map.count {
+        if map.get(i) == EXISTS_CLEAN && (i >= of_snap.count || of_snap.get(i) == EXISTS) {
+            map.set(i, EXISTS);
+            changed = true;
+        }
+    }
+    if changed { store(ctx, &map) } else { Ok(Bytes::new()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_comes_back_and_a_flipped_bit_is_seen() {
+        let mut v = BitVector::default();
+        v.resize(10, EXISTS);
+        v.set(3, EXISTS_CLEAN);
+        let bytes = v.encode(true);
+        assert_eq!(BitVector::decode(&bytes).unwrap(), v);
+        let mut bad = bytes.to_vec();
+        bad[18] ^= 0x10;
+        assert!(BitVector::decode(&bad.into()).is_err());
+        for n in 0..bytes.len() {
+            assert!(BitVector::decode(&bytes.slice(..n)).is_err());
+        }
+    }
+
+    #[test]
+    fn elements_are_packed_from_the_high_end() {
+        let mut v = BitVector::default();
+        v.resize(2, NONEXISTENT);
+        v.set(0, EXISTS);
+        assert_eq!(v.data, [0x40]);
+        v.resize(5, EXISTS);
+        assert_eq!(v.data, [0x45, 0x40]);
+    }
+}

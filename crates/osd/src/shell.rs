@@ -1,0 +1,426 @@
+//! [`Shell`]: the boring loop round the OSD core: sockets, store and clock in, effects out.
+//!
+//! One thread. Messages arrive through the messengers' callbacks, durable transactions through the store's wake hook,
+//! time through a timer. Events that come while another is being handled wait in a queue: the core is never re-entered.
+
+use bytes::Bytes;
+use cephx::{AuthConfig, Env, ServiceServerAuth, TicketStore};
+use disk::DiskStore;
+use messages::Message;
+use monc::{LinkEvent, MonLink};
+use msgr::auth::{ClientAuth, ServerAuth};
+use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
+use osd_core::{LogLevel, Net, OsdCore, OsdEffect, OsdEvent, Peer, SessionId};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use types::{AddrVec, EntityAddr, EntityType, OsdId};
+
+/// An answer to an admin command: code, text, output.
+pub type CommandReply = (i32, String, Bytes);
+
+/// What the loop's owner waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why.
+    pub reason: String,
+    /// It is an error.
+    pub failed: bool,
+}
+
+/// The messengers, one for each network.
+pub struct Messengers {
+    /// Clients, monitors, managers.
+    pub public: Messenger,
+    /// Replication.
+    pub cluster: Messenger,
+    /// Heartbeats, cluster side.
+    pub hb_back: Messenger,
+    /// Heartbeats, public side.
+    pub hb_front: Messenger,
+}
+
+impl Messengers {
+    fn of(&self, net: Net) -> &Messenger {
+        match net {
+            Net::Public => &self.public,
+            Net::Cluster => &self.cluster,
+            Net::HbBack => &self.hb_back,
+            Net::HbFront => &self.hb_front,
+        }
+    }
+    /// All of them.
+    pub fn all(&self) -> [&Messenger; 4] {
+        [&self.public, &self.cluster, &self.hb_back, &self.hb_front]
+    }
+}
+
+/// A session with another OSD that we opened.
+struct OsdConn {
+    addrs: AddrVec,
+    conn: Connection,
+}
+
+/// See the module's documentation.
+pub struct Shell {
+    /// Set once, after construction: the messengers hold this shell as their dispatcher.
+    pub nets: OnceCell<Messengers>,
+    /// Set with `nets`.
+    pub link: OnceCell<MonLink>,
+    tickets: Rc<RefCell<TicketStore>>,
+    env: Rc<dyn Env>,
+    auth_config: Rc<AuthConfig>,
+    core: RefCell<OsdCore>,
+    store: RefCell<DiskStore>,
+    queue: RefCell<VecDeque<OsdEvent>>,
+    busy: Cell<bool>,
+    effects: RefCell<Vec<OsdEffect>>,
+    sessions: RefCell<BTreeMap<SessionId, Connection>>,
+    osd_conns: RefCell<BTreeMap<(OsdId, Net), OsdConn>>,
+    mgr: RefCell<Option<(AddrVec, Connection)>>,
+    holds: RefCell<BTreeMap<(SessionId, u64), MsgHold>>,
+    replies: RefCell<BTreeMap<u64, oneshot::Sender<CommandReply>>>,
+    next_command: Cell<u64>,
+    wake_in: Cell<Duration>,
+    stopped: RefCell<Option<Stopped>>,
+    /// Wakes the loop when it has to stop or to tick sooner.
+    pub changed: Notify,
+}
+
+fn session_id(net: Net, conn: &Connection) -> SessionId {
+    // Connection numbers are unique within a messenger only.
+    SessionId(conn.id() << 2 | net as u64)
+}
+
+impl Shell {
+    /// Round a loaded core.
+    pub fn new(
+        core: OsdCore,
+        store: DiskStore,
+        tickets: Rc<RefCell<TicketStore>>,
+        env: Rc<dyn Env>,
+        auth_config: Rc<AuthConfig>,
+    ) -> Rc<Shell> {
+        Rc::new(Shell {
+            nets: OnceCell::new(),
+            link: OnceCell::new(),
+            tickets,
+            env,
+            auth_config,
+            core: RefCell::new(core),
+            store: RefCell::new(store),
+            queue: RefCell::new(VecDeque::new()),
+            busy: Cell::new(false),
+            effects: RefCell::new(Vec::new()),
+            sessions: RefCell::new(BTreeMap::new()),
+            osd_conns: RefCell::new(BTreeMap::new()),
+            mgr: RefCell::new(None),
+            holds: RefCell::new(BTreeMap::new()),
+            replies: RefCell::new(BTreeMap::new()),
+            next_command: Cell::new(1),
+            wake_in: Cell::new(Duration::ZERO),
+            stopped: RefCell::new(None),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Why the OSD has to end, once it has.
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.stopped.borrow().clone()
+    }
+
+    /// Gives the core an event and carries out what it answers; events caused meanwhile follow.
+    pub fn event(&self, event: OsdEvent) {
+        self.queue.borrow_mut().push_back(event);
+        if self.busy.replace(true) {
+            return;
+        }
+        loop {
+            let Some(event) = self.queue.borrow_mut().pop_front() else { break };
+            let mut effects = self.effects.take();
+            {
+                let mut store = self.store.borrow_mut();
+                self.core.borrow_mut().handle(self.env.now(), event, &mut *store, &mut effects);
+                store.kick();
+            }
+            for e in effects.drain(..) {
+                self.perform(e);
+            }
+            self.effects.replace(effects);
+        }
+        self.busy.set(false);
+    }
+
+    fn perform(&self, effect: OsdEffect) {
+        match effect {
+            OsdEffect::Send { session, msg } => {
+                self.holds.borrow_mut().remove(&(session, msg.header.tid));
+                if let Some(c) = self.sessions.borrow().get(&session) {
+                    c.send(msg);
+                }
+            }
+            OsdEffect::SendOsd { osd, net, addrs, msg } => self.send_osd(osd, net, addrs, msg),
+            OsdEffect::MarkDown { net, addrs } => {
+                self.nets().of(net).mark_down_addrs(&addrs);
+                self.osd_conns.borrow_mut().retain(|(_, n), c| *n != net || c.addrs != addrs);
+            }
+            OsdEffect::SendMon(msg) => {
+                if let Some(link) = self.link.get() {
+                    link.send(msg);
+                }
+            }
+            OsdEffect::ConnectMgr(addrs) => self.connect_mgr(addrs),
+            OsdEffect::SendMgr(msg) => {
+                if let Some((_, c)) = &*self.mgr.borrow() {
+                    c.send(msg);
+                }
+            }
+            OsdEffect::Close { session } => {
+                if let Some(c) = self.sessions.borrow_mut().remove(&session) {
+                    c.mark_down();
+                }
+            }
+            OsdEffect::RequireFeatures(bits) => self.nets().public.set_features_required(bits),
+            OsdEffect::WakeIn(after) => {
+                if after < self.wake_in.get() {
+                    self.changed.notify_one();
+                }
+                self.wake_in.set(after);
+            }
+            OsdEffect::CommandReply { id, code, outs, outbl } => {
+                if let Some(to) = self.replies.borrow_mut().remove(&id) {
+                    // The asker may have gone.
+                    let _ = to.send((code, outs, outbl));
+                }
+            }
+            OsdEffect::Log { level, text } => match level {
+                LogLevel::Error => tracing::error!("{text}"),
+                LogLevel::Warn => tracing::warn!("{text}"),
+                LogLevel::Info => tracing::info!("{text}"),
+                LogLevel::Debug => tracing::debug!("{text}"),
+            },
+            OsdEffect::Stop { reason, failed } => {
+                self.stopped.borrow_mut().get_or_insert(Stopped { reason, failed });
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    fn nets(&self) -> &Messengers {
+        self.nets.get().expect("set before any event")
+    }
+
+    fn send_osd(&self, osd: OsdId, net: Net, addrs: AddrVec, msg: Message) {
+        let mut conns = self.osd_conns.borrow_mut();
+        let known = conns.get(&(osd, net)).filter(|c| c.addrs == addrs && !c.conn.is_closed());
+        if let Some(c) = known {
+            return c.conn.send(msg);
+        }
+        let conn = self.nets().of(net).connect(EntityType::OSD, &addrs);
+        conn.send(msg);
+        conns.insert((osd, net), OsdConn { addrs, conn });
+    }
+
+    fn connect_mgr(&self, addrs: Option<AddrVec>) {
+        if let Some((_, old)) = self.mgr.borrow_mut().take() {
+            old.mark_down();
+        }
+        if let Some(addrs) = addrs {
+            let conn = self.nets().public.connect(EntityType::MGR, &addrs);
+            *self.mgr.borrow_mut() = Some((addrs, conn));
+        }
+    }
+
+    /// Tells the core of transactions that became durable.
+    pub fn poll_store(&self) {
+        let mut tokens = Vec::new();
+        let failure = {
+            let mut store = self.store.borrow_mut();
+            store.poll_commits(&mut tokens);
+            store.failure()
+        };
+        for t in tokens {
+            self.event(OsdEvent::Committed(t));
+        }
+        if let Some(why) = failure {
+            self.event(OsdEvent::StoreFailed(why));
+        }
+    }
+
+    /// Time passes; answers how long the loop may sleep.
+    pub fn tick(&self) -> Duration {
+        self.wake_in.set(Duration::from_secs(1));
+        if let Some(link) = self.link.get()
+            && link.tick() == LinkEvent::Closed
+        {
+            self.event(OsdEvent::MonClosed);
+        }
+        self.retry_mgr();
+        self.event(OsdEvent::Tick);
+        self.wake_in.get()
+    }
+
+    /// The manager's session is lossy: open it again when it broke.
+    fn retry_mgr(&self) {
+        let again = self.mgr.borrow().as_ref().filter(|(_, c)| c.is_closed()).map(|(a, _)| a.clone());
+        if let Some(addrs) = again {
+            self.connect_mgr(Some(addrs));
+        }
+    }
+
+    /// Runs an admin command.
+    pub fn command(&self, cmd: serde_json::Value) -> oneshot::Receiver<CommandReply> {
+        let id = self.next_command.get();
+        self.next_command.set(id + 1);
+        let (to, from) = oneshot::channel();
+        self.replies.borrow_mut().insert(id, to);
+        self.event(OsdEvent::Command { id, cmd: Box::new(cmd) });
+        from
+    }
+
+    /// Closes the store; what was queued becomes durable first.
+    pub fn close(self: Rc<Self>, at_most: Duration) {
+        for m in self.nets().all() {
+            m.shutdown();
+        }
+        match Rc::try_unwrap(self) {
+            Ok(shell) => drop(shell.store.into_inner().close(at_most)),
+            // Some task still holds the shell: the next mount replays the journal.
+            Err(_) => tracing::debug!("left without a checkpoint"),
+        }
+    }
+
+    fn is_mgr(&self, conn: &Connection) -> bool {
+        self.mgr.borrow().as_ref().is_some_and(|(_, c)| c == conn)
+    }
+
+    fn link_event(&self, e: LinkEvent) -> bool {
+        match e {
+            LinkEvent::Opened => self.event(OsdEvent::MonOpened),
+            LinkEvent::Closed => self.event(OsdEvent::MonClosed),
+            LinkEvent::Nothing => {}
+            LinkEvent::Pass => return false,
+        }
+        true
+    }
+
+    fn opened(&self, net: Net, conn: &Connection) {
+        let session = session_id(net, conn);
+        let Some(authed) = conn.peer() else {
+            // We opened it: the ticket proved who we are, the address names the other side.
+            self.sessions.borrow_mut().insert(session, conn.clone());
+            return;
+        };
+        let peer = Peer {
+            name: conn.peer_name(),
+            entity: authed.entity,
+            addr: client_addr(conn),
+            features: conn.features().0,
+            allow_all: authed.allow_all,
+            caps: authed.caps,
+        };
+        self.sessions.borrow_mut().insert(session, conn.clone());
+        self.event(OsdEvent::Opened { session, net, peer: Box::new(peer) });
+    }
+
+    fn closed(&self, net: Net, conn: &Connection) {
+        let session = session_id(net, conn);
+        self.sessions.borrow_mut().remove(&session);
+        self.holds.borrow_mut().retain(|(s, _), _| *s != session);
+        self.event(OsdEvent::Closed { session });
+    }
+}
+
+/// The address that a client is known by: what it announced, as stock's OSDs take it.
+fn client_addr(conn: &Connection) -> EntityAddr {
+    conn.peer_addrs().0.first().copied().unwrap_or_default()
+}
+
+/// One network's view of the shell: what its messenger calls.
+pub struct Side {
+    /// The shell.
+    pub shell: Rc<Shell>,
+    /// Which network.
+    pub net: Net,
+}
+
+impl Dispatcher for Side {
+    fn server_auth(&self, _info: &AcceptInfo) -> Option<Box<dyn ServerAuth>> {
+        let s = &self.shell;
+        let (secrets, config) = (s.tickets.clone(), s.auth_config.clone());
+        Some(Box::new(ServiceServerAuth::new(EntityType::OSD, secrets, s.env.clone(), config)))
+    }
+    fn client_auth(&self, peer_type: EntityType, _peer: &AddrVec) -> Option<Box<dyn ClientAuth>> {
+        self.shell.link.get()?.client_auth(peer_type)
+    }
+    fn on_connect(&self, conn: &Connection) {
+        let s = &self.shell;
+        if self.net == Net::Public {
+            if s.link.get().is_some_and(|l| s.link_event(l.on_connect(conn))) {
+                return;
+            }
+            if s.is_mgr(conn) {
+                return s.event(OsdEvent::MgrOpened);
+            }
+        }
+        s.opened(self.net, conn);
+    }
+    fn on_accept(&self, conn: &Connection) {
+        self.shell.opened(self.net, conn);
+    }
+    fn on_message(&self, conn: &Connection, msg: Message, hold: MsgHold) {
+        let s = &self.shell;
+        if self.net == Net::Public && conn.peer_type() == EntityType::MON {
+            let taken = s.link.get().is_some_and(|l| s.link_event(l.on_message(conn, &msg)));
+            if !taken {
+                s.event(OsdEvent::MonMessage(msg));
+            }
+            return;
+        }
+        if self.net == Net::Public && s.is_mgr(conn) {
+            return s.event(OsdEvent::MgrMessage(msg));
+        }
+        let session = session_id(self.net, conn);
+        if self.net == Net::Public {
+            // Until the op with this tid is answered, or sent again, or its session ends.
+            s.holds.borrow_mut().insert((session, msg.header.tid), hold);
+        }
+        s.event(OsdEvent::Message { session, net: self.net, msg });
+    }
+    fn on_reset(&self, conn: &Connection) {
+        let s = &self.shell;
+        if self.net == Net::Public {
+            if s.link.get().is_some_and(|l| s.link_event(l.on_reset(conn))) {
+                return;
+            }
+            if s.is_mgr(conn) {
+                return s.event(OsdEvent::MgrClosed);
+            }
+        }
+        s.closed(self.net, conn);
+    }
+    fn on_remote_reset(&self, conn: &Connection) {
+        // Messages may be lost in both directions. Between PGs that is healed by the next interval only, so make one:
+        // the peer restarted, and its boot makes the monitors publish a map.
+        self.shell.closed(self.net, conn);
+        self.shell.opened(self.net, conn);
+    }
+    fn on_refused(&self, conn: &Connection) {
+        if !matches!(self.net, Net::HbBack | Net::HbFront) {
+            return;
+        }
+        let osd = self
+            .shell
+            .osd_conns
+            .borrow()
+            .iter()
+            .find(|((_, net), c)| *net == self.net && c.conn == *conn)
+            .map(|((osd, _), _)| *osd);
+        if let Some(osd) = osd {
+            self.shell.event(OsdEvent::Refused { osd });
+        }
+    }
+}
+
