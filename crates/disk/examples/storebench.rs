@@ -31,6 +31,21 @@ fn cpu_us() -> u64 {
     let tick = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
     (tick(11) + tick(12)) * 10_000
 }
+/// On-CPU time of each thread in microseconds, by name.
+fn threads_us() -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        let read = |f: &str| std::fs::read_to_string(task.path().join(f)).unwrap_or_default();
+        let ns = read("schedstat").split_whitespace().next().and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        out.insert(read("comm").trim().to_owned(), ns / 1000);
+    }
+    out
+}
+/// On-CPU time of this thread.
+fn own_us() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) / 1000
+}
 fn rss_mib() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0) / 256
@@ -74,24 +89,25 @@ impl Bench {
         self.store.queue(t, CommitToken(self.next)).expect("queue");
         self.next += 1;
     }
-    fn run(&mut self, depth: usize, time: Duration) {
+    fn run(&mut self, depth: usize, time: Duration, probe: bool) {
+        let threads = threads_us();
         let (start, cpu) = (Instant::now(), cpu_us());
         let mut done: Vec<CommitToken> = Vec::new();
         let (mut ops, mut out) = (0u64, 0usize);
         let mut begun = BTreeMap::new();
         let mut lat: Vec<u32> = Vec::new();
         let before = self.store.counters().checkpoints;
-        let mut slowest_poll = Duration::ZERO;
+        let mut slowest_poll = 0;
         while start.elapsed() < time || out > 0 {
             while out < depth && start.elapsed() < time {
                 begun.insert(self.next, Instant::now());
                 self.write();
                 out += 1;
             }
-            let t = Instant::now();
+            let t = if probe { own_us() } else { 0 };
             self.store.kick();
             self.store.poll_commits(&mut done);
-            slowest_poll = slowest_poll.max(t.elapsed());
+            slowest_poll = slowest_poll.max(if probe { own_us() - t } else { 0 });
             if done.is_empty() {
                 if let Some(why) = self.store.failure() {
                     panic!("store failed: {why}");
@@ -110,16 +126,23 @@ impl Bench {
         lat.sort_unstable();
         let at = |p: f64| lat[((lat.len() - 1) as f64 * p) as usize];
         println!(
-            "depth {depth:2}: {:8.0} ops/s, CPU {:5.1} us/op, p50 {} us, p99 {} us, max {} us, checkpoints {}, slowest poll {} us, RSS {} MiB",
+            "depth {depth:2}: {:8.0} ops/s, CPU {:5.1} us/op, p50 {} us, p99 {} us, max {} us, checkpoints {}, slowest poll {} us CPU, RSS {} MiB",
             ops as f64 / secs,
             cpu as f64 / ops as f64,
             at(0.5),
             at(0.99),
             at(1.0),
             self.store.counters().checkpoints - before,
-            slowest_poll.as_micros(),
+            slowest_poll,
             rss_mib()
         );
+        let per_op: Vec<String> = threads_us()
+            .into_iter()
+            .map(|(name, us)| {
+                format!("{name} {:.1}", (us - threads.get(&name).unwrap_or(&0)) as f64 / ops as f64)
+            })
+            .collect();
+        println!("    CPU us/op by thread: {}", per_op.join(", "));
     }
 }
 
@@ -164,10 +187,10 @@ fn main() {
         wait(&mut b, &mut done, 1);
     }
     println!("fill: {:.0} MiB/s of 4 MiB writes", set_mib as f64 / fill.elapsed().as_secs_f64());
-    for _ in 0..2 {
-        b.run(16, Duration::from_secs(secs));
+    for probe in [false, false, true] {
+        b.run(16, Duration::from_secs(secs), probe);
     }
-    b.run(1, Duration::from_secs(secs));
+    b.run(1, Duration::from_secs(secs), false);
     println!("{:?}", b.store.counters());
     println!("{:?}", b.store.statfs());
     b.store.close(Duration::from_secs(30));

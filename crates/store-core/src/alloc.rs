@@ -153,6 +153,9 @@ pub struct Space {
     /// Released when the running checkpoint is durable.
     on_install: Vec<Run>,
     on_install_units: u64,
+    /// Waited for a checkpoint that is durable by now.
+    releasable: Vec<Run>,
+    releasable_units: u64,
 }
 
 fn push_run(runs: &mut Vec<Run>, unit: u64, n: u32) {
@@ -180,6 +183,8 @@ impl Space {
             pending_units: 0,
             on_install: Vec::new(),
             on_install_units: 0,
+            releasable: Vec::new(),
+            releasable_units: 0,
         }
     }
     /// Units of the device.
@@ -192,11 +197,7 @@ impl Space {
     }
     /// Units that are free once the checkpoints under way are durable.
     pub fn free_soon(&self) -> u64 {
-        self.map.free() + self.pending_units + self.on_install_units
-    }
-    /// True when the unit is in use or waits to be free.
-    pub fn is_used(&self, unit: u64) -> bool {
-        self.map.is_used(unit)
+        self.map.free() + self.pending_units + self.on_install_units + self.releasable_units
     }
     /// Mount found a reference to `unit`: the second and later ones are sharers. False when out of range.
     pub fn found(&mut self, unit: u64) -> bool {
@@ -254,22 +255,18 @@ impl Space {
         self.on_install = std::mem::take(&mut self.pending);
         self.on_install_units = std::mem::take(&mut self.pending_units);
     }
-    /// The checkpoint is durable: releases and returns what waited for it.
-    pub fn install(&mut self) -> Vec<Run> {
-        let runs = std::mem::take(&mut self.on_install);
-        self.on_install_units = 0;
-        for run in &runs {
-            self.map.release(*run);
-        }
-        runs
+    /// The checkpoint is durable: what waited for it is to be released, by and by.
+    pub fn install(&mut self) {
+        assert!(self.releasable.is_empty(), "released before the next checkpoint freezes");
+        self.releasable = std::mem::take(&mut self.on_install);
+        self.releasable_units = std::mem::take(&mut self.on_install_units);
     }
-    /// Runs that wait, for checks.
-    pub fn waiting(&self) -> impl Iterator<Item = &Run> {
-        self.pending.iter().chain(&self.on_install)
-    }
-    /// Extra references of a unit, for checks.
-    pub fn extra_refs(&self, unit: u64) -> u32 {
-        self.shared.get(&unit).copied().unwrap_or(0)
+    /// Frees one of the runs that a durable checkpoint released.
+    pub fn release_one(&mut self) -> Option<Run> {
+        let run = self.releasable.pop()?;
+        self.releasable_units -= u64::from(run.1);
+        self.map.release(run);
+        Some(run)
     }
 }
 
@@ -303,6 +300,7 @@ mod tests {
         assert_eq!(s.free_soon(), GROUP_UNITS + 98);
         s.freeze();
         s.install();
+        while s.release_one().is_some() {}
         assert_eq!(s.free_now(), GROUP_UNITS + 98);
     }
 

@@ -92,7 +92,7 @@ impl State {
         let reserve = self.reserve_units();
         let need = units + meta.div_ceil(UNIT_BYTES);
         let used = self.deferred_units + need;
-        let (now, soon) = (self.space.free_now(), self.space.free_soon());
+        let soon = self.space.free_soon();
         // Data needs the whole reserve left over; metadata alone (PG logs, peering, the OSD's own) half of it; what
         // frees space may go down to a quarter, which is for the checkpoint itself.
         let keep = match (units, frees || own) {
@@ -104,7 +104,11 @@ impl State {
         if soon < used + keep {
             return Err(StoreError::Full);
         }
-        if now < used + keep.min(reserve / 2) {
+        let short = |s: &State| s.space.free_now() < used + keep.min(reserve / 2);
+        if short(self) && self.checkpoint.is_none() {
+            self.retire(usize::MAX);
+        }
+        if short(self) {
             self.want_checkpoint = true;
             return Err(StoreError::Full);
         }

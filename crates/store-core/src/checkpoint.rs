@@ -49,6 +49,14 @@ struct Homed {
     crc: u32,
 }
 
+/// What a durable checkpoint left to be let go.
+#[derive(Default)]
+pub struct Retired {
+    nids: Vec<u64>,
+    gone: Vec<(CollId, HObject)>,
+    layers: Vec<OmapLayer>,
+}
+
 /// A checkpoint under way.
 pub struct Checkpoint {
     generation: u64,
@@ -92,6 +100,7 @@ impl State {
     /// that still wait become durable by the checkpoint.
     pub fn freeze(&mut self) {
         assert!(self.checkpoint.is_none());
+        self.retire(usize::MAX);
         let generation = self.cur;
         self.cur += 1;
         self.want_checkpoint = false;
@@ -345,25 +354,38 @@ impl State {
         self.omap_bytes = superblock.omap_bytes;
         self.index_units = superblock.index_units;
         self.ring.tail = c.journal_head;
-        for (start, n) in self.space.install() {
-            self.tree.cache.remove_range(start, start + u64::from(n));
-        }
-        for nid in c.nids {
-            if let Some(node) = self.nodes.get_mut(&nid) {
-                node.frozen = None;
-            }
-        }
-        for (coll, oid) in c.gone {
-            let Some(names) = self.names.get_mut(&coll) else { continue };
-            if matches!(names.get(&oid), Some(Name::Gone(g)) if *g <= c.generation) {
-                names.remove(&oid);
-            }
-            if names.is_empty() {
-                self.names.remove(&coll);
-            }
-        }
+        self.space.install();
+        self.retired = Retired { nids: c.nids, gone: c.gone, layers: Vec::new() };
         self.commits.extend(c.absorbed);
-        self.evict();
+    }
+
+    /// Lets go of some of what the last checkpoint made superfluous; all at once would take milliseconds. False when
+    /// nothing is left.
+    pub fn retire(&mut self, mut steps: usize) -> bool {
+        while steps > 0 {
+            steps -= 1;
+            if let Some((start, n)) = self.space.release_one() {
+                self.tree.cache.remove_range(start, start + u64::from(n));
+            } else if let Some(nid) = self.retired.nids.pop() {
+                let layer = self.nodes.get_mut(&nid).and_then(|node| node.frozen.take());
+                self.retired.layers.extend(layer.and_then(|l| Rc::try_unwrap(l).ok()));
+            } else if let Some((coll, oid)) = self.retired.gone.pop() {
+                let Some(names) = self.names.get_mut(&coll) else { continue };
+                if matches!(names.get(&oid), Some(Name::Gone(g)) if *g <= self.installed) {
+                    names.remove(&oid);
+                }
+                if names.is_empty() {
+                    self.names.remove(&coll);
+                }
+            } else if let Some(layer) = self.retired.layers.last_mut() {
+                if layer.map.pop_first().is_none() {
+                    self.retired.layers.pop();
+                }
+            } else {
+                return false;
+            }
+        }
+        true
     }
 }
 

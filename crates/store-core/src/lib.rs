@@ -45,6 +45,9 @@ use state::{InFlight, State};
 use std::cell::RefCell;
 use types::{Fsid, HObject};
 
+/// Leftovers of a checkpoint that one [`Store::poll_io`] lets go.
+const RETIRE_STEPS: usize = 512;
+
 /// Bounds of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -118,6 +121,7 @@ impl Store {
         if s.failed.is_some() {
             return None;
         }
+        s.retire(RETIRE_STEPS);
         if let Some(batch) = s.commit_batch() {
             return Some(batch);
         }

@@ -166,6 +166,7 @@ pub fn open(dev: Box<dyn ReadDevice>, config: StoreConfig) -> Result<State, Open
         durable_seq: end_seq - 1,
         commits: VecDeque::new(),
         checkpoint: None,
+        retired: Default::default(),
         background: None,
         want_checkpoint: false,
         next_id: 1,

@@ -8,7 +8,7 @@
 
 use crate::StoreConfig;
 use crate::alloc::Space;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Retired};
 use crate::device::{Dev, ReadDevice, UNIT_BYTES};
 use crate::journal::TxnBytes;
 use crate::keys;
@@ -104,6 +104,7 @@ pub struct State {
     pub durable_seq: u64,
     pub commits: VecDeque<CommitToken>,
     pub checkpoint: Option<Box<Checkpoint>>,
+    pub retired: Retired,
     pub background: Option<u64>,
     pub want_checkpoint: bool,
     pub next_id: u64,
@@ -337,7 +338,7 @@ impl State {
             if node.generation > self.installed || std::mem::take(&mut node.touched) {
                 continue;
             }
-            debug_assert!(node.active.is_empty() && node.frozen.is_none());
+            debug_assert!(node.active.is_empty());
             let node = self.nodes.remove(&nid).expect("found");
             self.slots -= node.chunks.len() as u64;
             if let Some(names) = self.names.get_mut(&node.coll) {
