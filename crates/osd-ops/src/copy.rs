@@ -1,10 +1,12 @@
 //! The content of an object in transit between primaries: [`CopyData`] (`object_copy_data_t`), what `copy-get` answers
 //! and `copy-from` takes.
 
+use crate::api::{CopyRequest, CopyResult};
 use bytes::Bytes;
-use denc::{Decode, Decoder, DencError, Encode, Encoder};
+use denc::{Decode, Decoder, DencError, Encode, Encoder, Features};
+use messages::{OpCode, OsdOp};
 use std::collections::BTreeMap;
-use types::{ReqId, SnapId, Utime};
+use types::{Errno, ReqId, SnapId, Utime};
 
 /// Where a copy goes on (`object_copy_cursor_t`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -148,21 +150,90 @@ impl Decode for CopyData {
     }
 }
 
+/// Fetches the source of a `copy-from`, piece by piece, as a client of its primary. Pure: the owner sends
+/// [`CopyFetch::ops`] to the source object (at the request's snapshot, as a read) and hands the answers in.
+#[derive(Debug)]
+pub struct CopyFetch {
+    request: CopyRequest,
+    got: CopyData,
+}
+
+/// How a [`CopyFetch`] goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CopyProgress {
+    /// Send [`CopyFetch::ops`] again.
+    More,
+    /// Execute the vector again with this result.
+    Done(Box<CopyResult>),
+}
+
+/// Bytes of one piece (`osd_copyfrom_max_chunk`).
+const CHUNK_BYTES_MAX: u64 = 8 << 20;
+
+impl CopyFetch {
+    /// A fetch that has not begun.
+    pub fn new(request: CopyRequest) -> Self {
+        CopyFetch { request, got: CopyData::default() }
+    }
+    /// What is fetched.
+    pub fn request(&self) -> &CopyRequest {
+        &self.request
+    }
+    /// The next vector to send: a guard on the version and the next piece.
+    pub fn ops(&self) -> Vec<OsdOp> {
+        let mut ops = Vec::new();
+        let first = self.got.cursor.is_initial();
+        let version = if first { self.request.src_version } else { self.got.user_version };
+        if version != 0 {
+            let mut guard = OsdOp::new(OpCode::ASSERT_VER);
+            guard.set_assert_ver(version);
+            ops.push(guard);
+        }
+        let mut e = Encoder::new(Features::ALL);
+        e.put(&self.got.cursor);
+        e.u64(CHUNK_BYTES_MAX);
+        ops.push(OsdOp::new(OpCode::COPY_GET).with_data(e.finish()));
+        ops
+    }
+    /// Takes the answer: the message's result, the last op's output, and the reply's user version.
+    pub fn on_reply(&mut self, result: i32, out: &Bytes, user_version: u64) -> CopyProgress {
+        let step = if result < 0 {
+            Err(Errno::new(-result))
+        } else {
+            denc::from_bytes::<CopyData>(out)
+                .map_err(|_| Errno::EIO)
+                .and_then(|piece| self.got.absorb(piece, user_version))
+        };
+        match step {
+            Ok(()) if !self.got.cursor.is_complete() => CopyProgress::More,
+            // The source changed under the copy: from the start.
+            Err(Errno::EAGAIN) => {
+                self.got = CopyData::default();
+                CopyProgress::More
+            }
+            other => CopyProgress::Done(Box::new(CopyResult {
+                op_index: self.request.op_index,
+                result: other.map(|()| std::mem::take(&mut self.got)),
+            })),
+        }
+    }
+}
+
 impl CopyData {
     /// Adds the next piece, as `copy-get` answered it for our cursor; `user_version` is that reply's. Asks go on while
     /// [`CopyCursor::is_complete`] is false.
     ///
     /// Errors: when the pieces do not fit together (the source changed: start again) or omap does not decode.
-    pub fn absorb(&mut self, piece: CopyData, user_version: u64) -> Result<(), types::Errno> {
+    pub fn absorb(&mut self, piece: CopyData, user_version: u64) -> Result<(), Errno> {
         let first = self.cursor.is_initial();
         if !first && (self.size != piece.size || self.user_version != user_version) {
-            return Err(types::Errno::EAGAIN);
+            return Err(Errno::EAGAIN);
         }
         // A piece that brings nothing new would have us ask forever.
         if piece.cursor == self.cursor
             || self.cursor.data_offset + piece.data.len() as u64 != piece.cursor.data_offset
         {
-            return Err(types::Errno::EIO);
+            return Err(Errno::EIO);
         }
         let data = join(std::mem::take(&mut self.data), piece.data);
         let mut attrs = std::mem::take(&mut self.attrs);
@@ -186,12 +257,12 @@ fn join(a: Bytes, b: Bytes) -> Bytes {
 }
 
 /// Joins two encoded maps whose keys follow each other.
-fn join_maps(a: Bytes, b: Bytes) -> Result<Bytes, types::Errno> {
+fn join_maps(a: Bytes, b: Bytes) -> Result<Bytes, Errno> {
     if a.is_empty() || b.is_empty() {
         return Ok(join(a, b));
     }
     let (mut da, mut db) = (Decoder::new(&a), Decoder::new(&b));
     let n = da.u32().ok().zip(db.u32().ok()).and_then(|(x, y)| x.checked_add(y));
-    let n = n.ok_or(types::Errno::EIO)?;
+    let n = n.ok_or(Errno::EIO)?;
     Ok([&n.to_le_bytes()[..], da.peek_rest(), db.peek_rest()].concat().into())
 }

@@ -8,6 +8,7 @@ use crate::interval::IntervalSet;
 use crate::work::{ScanFrom, Work};
 use bytes::Bytes;
 use messages::Extent;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use types::{Errno, HObject, SnapId, Utime};
 
@@ -23,7 +24,8 @@ pub(crate) struct Exec<'e, 'a> {
     pub(crate) old: &'e ObjectContext,
     pub(crate) exists: bool,
     pub(crate) info: ObjectInfo,
-    pub(crate) snapset: SnapSet,
+    /// Borrowed until something changes it: reads of objects with many clones copy nothing.
+    pub(crate) snapset: Cow<'e, SnapSet>,
     pub(crate) work: Work<'a>,
     /// Bytes of the head that changed: what its newest clone no longer shares.
     pub(crate) modified: IntervalSet,
@@ -48,7 +50,7 @@ impl<'e, 'a> Exec<'e, 'a> {
             old,
             exists: old.exists,
             info: old.info.clone(),
-            snapset: old.snapset.clone(),
+            snapset: Cow::Borrowed(&old.snapset),
             modified: IntervalSet::new(),
             stats: StatsDelta::default(),
             watch: Vec::new(),
@@ -292,7 +294,7 @@ impl<'e, 'a> Exec<'e, 'a> {
             oid: self.old.oid.clone(),
             exists: self.exists,
             info: self.info.clone(),
-            snapset: self.snapset.clone(),
+            snapset: self.snapset.clone().into_owned(),
         };
         let target = match resolve_snap(&here, snapid) {
             Ok(oid) if oid.is_head() => {

@@ -44,24 +44,20 @@ pub fn execute(env: &mut OpEnv<'_>, obc: &ObjectContext, class: &OpClass, ops: &
     let mut result = 0;
     for (i, op) in ops.iter().enumerate() {
         match ops::run(&mut x, i, op) {
-            Ok(OpAnswer::Done(rval, out)) => {
-                result = rval;
-                results[i] = OpResult { rval, out };
-            }
+            Ok(OpAnswer::Done(rval, out)) => results[i] = OpResult { rval, out },
             Ok(OpAnswer::Fetch(request)) => {
                 // The rest decides on the content, so it waits, too.
                 fetches.push(request);
                 break;
             }
-            Err(e) => {
-                results[i].rval = e.negated();
-                result = e.negated();
-                if op.flags.has(OpFlags::FAILOK) && e != Errno::EAGAIN {
-                    result = 0;
-                    continue;
-                }
+            Err(e) => results[i].rval = e.negated(),
+        }
+        result = results[i].rval;
+        if result < 0 {
+            if !op.flags.has(OpFlags::FAILOK) || result == Errno::EAGAIN.negated() {
                 break;
             }
+            result = 0;
         }
     }
     let bad_object = x.work.bad.get().then(|| obc.oid.clone());
@@ -148,15 +144,20 @@ fn finish(mut x: Exec<'_, '_>, out: &mut OpOutcome) {
         version.version += 1;
         out.new_clone = Some(clone);
     }
-    if let Some(newest) = x.snapset.clone_overlap.values_mut().next_back() {
-        let gone = x.modified.intersection(newest);
-        newest.subtract(&gone);
+    if let Some((id, newest)) = x.snapset.clone_overlap.iter().next_back() {
+        let (id, gone) = (*id, x.modified.intersection(newest));
+        if !gone.is_empty()
+            && let Some(newest) = x.snapset.to_mut().clone_overlap.get_mut(&id)
+        {
+            newest.subtract(&gone);
+        }
         // The clone goes on holding these bytes alone.
         x.stats.num_bytes += gone.size() as i64;
     }
     if x.env.snapc.seq > x.snapset.seq {
-        x.snapset.seq = x.env.snapc.seq;
-        x.snapset.snaps.clear();
+        let ss = x.snapset.to_mut();
+        ss.seq = x.env.snapc.seq;
+        ss.snaps.clear();
     }
 
     let mut user_version = x.info.user_version;
@@ -188,7 +189,7 @@ fn finish(mut x: Exec<'_, '_>, out: &mut OpOutcome) {
             value: x.info.to_attr(),
         });
         // Removing or replacing the object has taken its snap set along; else only a changed one is written.
-        let kept = x.old.exists && x.snapset == x.old.snapset && !replaces(&txn.ops, &head);
+        let kept = x.old.exists && *x.snapset == x.old.snapset && !replaces(&txn.ops, &head);
         if !kept {
             txn.push(TxnOp::SetAttr {
                 coll,
@@ -215,10 +216,10 @@ fn finish(mut x: Exec<'_, '_>, out: &mut OpOutcome) {
     out.stats = x.stats;
     out.watch = x.watch;
     if let Some(clone) = &mut out.new_clone {
-        clone.snapset = x.snapset.clone();
+        clone.snapset = x.snapset.clone().into_owned();
     }
     out.new_ctx = Some(if x.exists {
-        ObjectContext { oid: head, exists: true, info: x.info, snapset: x.snapset }
+        ObjectContext { oid: head, exists: true, info: x.info, snapset: x.snapset.into_owned() }
     } else {
         ObjectContext::absent(head)
     });
@@ -269,7 +270,7 @@ fn make_clone(
     x.stats.num_object_clones += 1;
     x.stats.num_objects_dirty += i64::from(info.has(oi_flag::DIRTY));
     x.stats.num_objects_omap += i64::from(info.has(oi_flag::OMAP));
-    let ss = &mut x.snapset;
+    let ss = x.snapset.to_mut();
     ss.clones.push(id);
     ss.clone_size.insert(id, size);
     ss.clone_snaps.insert(id, snaps.to_vec());

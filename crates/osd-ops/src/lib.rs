@@ -11,6 +11,7 @@
 //! Deliberately absent: cache tiering, manifests (dedup), hit sets, tmap beyond "no such key", EC pools.
 
 pub mod api;
+pub mod cache;
 pub mod copy;
 pub mod fuzz;
 pub mod info;

@@ -21,7 +21,7 @@ const COPY_FROM_FLAGS: u8 = 63;
 
 /// What an op answered.
 pub(crate) enum OpAnswer {
-    /// Return value (0 or a positive count) and output.
+    /// Return value (0, a positive count, or a class's error) and output.
     Done(i32, Bytes),
     /// The vector must run again when this content is there.
     Fetch(CopyRequest),
@@ -298,7 +298,7 @@ fn call(x: &mut Exec<'_, '_>, op: &OsdOp) -> Answer {
     let method = method_of(&call)?;
     match (method.func)(&mut ClsExec { x, method }, &call.input) {
         Ok(out) => done(out),
-        Err(e) => Err(e.errno),
+        Err(e) => Ok(OpAnswer::Done(e.errno.negated(), e.out.unwrap_or_default())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the whole crate, over the in-memory harness.
 
+mod calls;
 mod codec;
 mod ops;
 mod pgls;

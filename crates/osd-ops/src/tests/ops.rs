@@ -1,7 +1,8 @@
 //! Every op's answers and effects, and what a vector promises as a whole.
 
+use crate::copy::{CopyData, CopyFetch, CopyProgress};
 use crate::testing::Harness;
-use crate::{OpOutcome, PoolFull, copy::CopyData, info::oi_flag};
+use crate::{OpOutcome, PoolFull, info::oi_flag};
 use bytes::Bytes;
 use denc::{Encoder, Features};
 use messages::{Extent, OpCode, OpFlags, OsdFlags, OsdOp};
@@ -474,9 +475,9 @@ fn copy_from_takes_data_xattrs_and_omap() {
             op(OpCode::OMAP_SET_HEADER).with_data("hd".into()),
         ],
     ));
-    // The PG's part: fetch in pieces.
+    // By hand, in small pieces.
     let mut whole = CopyData::default();
-    loop {
+    while !whole.cursor.is_complete() {
         let get = with(OpCode::COPY_GET, |e| {
             e.put(&whole.cursor);
             e.u64(9);
@@ -485,9 +486,6 @@ fn copy_from_takes_data_xattrs_and_omap() {
         ok(&o);
         let part: CopyData = denc::from_bytes_exact(&o.ops[0].out).unwrap();
         whole.absorb(part, o.user_version).unwrap();
-        if whole.cursor.is_complete() {
-            break;
-        }
     }
     let from = || {
         with(OpCode::COPY_FROM, |e| {
@@ -501,7 +499,18 @@ fn copy_from_takes_data_xattrs_and_omap() {
     ok(&h.run("dst", &[full("a longer old content"), setxattr("old", "1")]));
     let o = h.run("dst", std::slice::from_ref(&from_op));
     assert!(!o.write && o.copy_from.len() == 1 && o.copy_from[0].src_name == "src");
-    h.copies = vec![crate::CopyResult { op_index: 0, result: Ok(whole.clone()) }];
+    // As the PG does it.
+    let mut fetch = CopyFetch::new(o.copy_from[0].clone());
+    let fetched = loop {
+        let ops = fetch.ops();
+        let o = h.run("src", &ops);
+        match fetch.on_reply(o.result, &o.ops.last().unwrap().out, o.user_version) {
+            CopyProgress::More => {}
+            CopyProgress::Done(r) => break *r,
+        }
+    };
+    assert_eq!(fetched.result.as_ref().map(|c| (&c.data, &c.attrs)), Ok((&whole.data, &whole.attrs)));
+    h.copies = vec![fetched];
     ok(&h.run("dst", std::slice::from_ref(&from_op)));
     h.copies = vec![crate::CopyResult { op_index: 0, result: Err(types::Errno::ENOENT) }];
     assert_eq!(h.run("dst", &[from_op]).result, ENOENT);
