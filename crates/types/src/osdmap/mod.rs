@@ -11,12 +11,14 @@
 mod apply;
 mod codec;
 mod create;
+mod fuzz;
 mod incremental;
 mod osd_info;
 mod placement;
 
 pub use apply::ApplyError;
 pub use create::NewMap;
+pub use fuzz::{fuzz_incremental, fuzz_osdmap};
 pub use incremental::OsdMapIncremental;
 pub use osd_info::{OsdInfo, OsdXInfo};
 pub use placement::UpActing;
