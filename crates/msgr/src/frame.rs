@@ -49,6 +49,8 @@ const LATE_ABORTED: u8 = 0x01;
 const LATE_MASK: u8 = 0x0f;
 /// Largest control frame, and the largest frame of any kind before a session is ready.
 pub const CONTROL_BYTES_MAX: u32 = 64 << 10;
+/// All that a peer may send before it is authenticated.
+const HANDSHAKE_BYTES_MAX: usize = 256 << 10;
 /// Size of `ceph_msg_header2`.
 pub const MSG_HEADER_LEN: u32 = 41;
 
@@ -200,6 +202,11 @@ impl FrameReader {
             let Some(head) = self.head.take() else { return Ok(None) };
             let rest = buf.split_to(need);
             self.capture(&rest);
+            let captured = self.capture.as_ref().map_or(0, Vec::len);
+            if captured > HANDSHAKE_BYTES_MAX {
+                let max = HANDSHAKE_BYTES_MAX as u64;
+                return Err(MsgrError::TooLarge { what: "handshake", len: captured as u64, max });
+            }
             let frame = match &mut self.opener {
                 Some(o) => open_secure(o, &head, rest)?,
                 None => open_crc(&head, rest.freeze())?,

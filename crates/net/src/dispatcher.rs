@@ -31,7 +31,8 @@ pub trait Dispatcher {
     fn client_auth(&self, peer_type: EntityType, peer: &AddrVec) -> Option<Box<dyn ClientAuth>>;
     /// A session that we opened is ready (also after each successful reconnect).
     fn on_connect(&self, _conn: &Connection) {}
-    /// A session that the peer opened is ready (once per session, not on its reconnects).
+    /// A session that the peer opened is ready (once per session, not on its reconnects). Also when both opened at once and the
+    /// peer's attempt won: then `conn` is the one that our `connect` answered, and `on_connect` is not called.
     fn on_accept(&self, _conn: &Connection) {}
     /// A message came. Dropping `hold` gives its share of the throttle back.
     fn on_message(&self, conn: &Connection, msg: Message, hold: MsgHold);

@@ -37,6 +37,7 @@ pub(crate) struct Sock {
 pub(crate) async fn background(m: Rc<MsgrInner>) {
     loop {
         let due = m.ep.borrow().next_timeout();
+        m.armed.set(due);
         match due {
             None => m.work.notified().await,
             Some(at) => {
@@ -174,6 +175,11 @@ pub(crate) fn pump(m: &Rc<MsgrInner>) {
         handle(m, event);
     }
     m.pumping.set(false);
+    // A callback may have started something with a deadline before the one that the background task waits for.
+    let next = m.ep.borrow().next_timeout();
+    if next.is_some_and(|n| m.armed.get().is_none_or(|a| n < a)) {
+        m.kick();
+    }
 }
 
 /// Closes what was marked down, calling nothing back; for the end.

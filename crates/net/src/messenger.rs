@@ -56,6 +56,8 @@ pub(crate) struct MsgrInner {
     pub(crate) resumed: Cell<bool>,
     pub(crate) down: Cell<bool>,
     kicked: Cell<bool>,
+    /// What the background task sleeps until; `None` while it is busy.
+    pub(crate) armed: Cell<Option<Utime>>,
     pub(crate) work: Notify,
     nonce: u32,
     tasks: RefCell<Vec<AbortHandle>>,
@@ -103,6 +105,7 @@ impl Messenger {
             resumed: Cell::new(false),
             down: Cell::new(false),
             kicked: Cell::new(false),
+            armed: Cell::new(None),
             work: Notify::new(),
             nonce: cfg.nonce,
             tasks: RefCell::new(Vec::new()),

@@ -112,6 +112,8 @@ pub struct Pair {
     /// Deliver at most this many bytes at a time.
     pub chunk: usize,
     pub refuse_open: bool,
+    /// Connect without authentication (v1 only).
+    pub no_client_auth: bool,
     /// Change this byte of this direction of the first link.
     pub flip: Option<(usize, usize)>,
 }
@@ -186,6 +188,7 @@ impl Pair {
             seed: 1,
             chunk: 1 << 20,
             refuse_open: false,
+            no_client_auth: false,
             flip: None,
         }
     }
@@ -195,6 +198,17 @@ impl Pair {
         let s = &mut self.sides[from];
         let policy = s.ep.cfg.policy(kind);
         s.ep.connect(self.now, kind, &addrs, policy)
+    }
+    /// Opens a v1 session from side 0 to side 1, each of which gets a v1 address.
+    pub fn connect_v1(&mut self) -> SessionId {
+        for (i, s) in self.sides.iter_mut().enumerate() {
+            let sock = SocketAddr::from(([127, 0, 0, 1], 7101 + i as u16));
+            s.ep.my_addrs.0.push(EntityAddr::new(AddrType::Legacy, sock, 3));
+        }
+        let to = &self.sides[1];
+        let addrs = AddrVec(vec![*to.ep.my_addrs.legacy().unwrap()]);
+        let kind = to.name.kind;
+        self.sides[0].ep.connect(self.now, kind, &addrs, Policy::lossy_client())
     }
     pub fn send(&mut self, from: usize, sid: SessionId, m: Message) {
         self.sides[from].ep.send(self.now, sid, m);
@@ -226,13 +240,13 @@ impl Pair {
             any = true;
             let now = self.now;
             match e {
-                Event::Open { transport, .. } => {
+                Event::Open { transport, addr } => {
                     if self.refuse_open {
                         self.sides[i].ep.connect_failed(now, transport, true);
                         continue;
                     }
                     let peer: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 50000));
-                    let b = self.sides[1 - i].ep.accept(now, false, peer);
+                    let b = self.sides[1 - i].ep.accept(now, addr.kind == AddrType::Legacy, peer);
                     self.sides[i].ep.connected(now, transport, peer);
                     self.links.push(Link {
                         from: i,
@@ -260,8 +274,8 @@ impl Pair {
                     s.ep.received(now, transport, s.bufs.entry(transport).or_default());
                 }
                 Event::NeedClientAuth { transport, peer_type, .. } => {
-                    let a = self.client_auth(i, peer_type);
-                    self.sides[i].ep.provide_client_auth(now, transport, Some(a));
+                    let a = (!self.no_client_auth).then(|| self.client_auth(i, peer_type));
+                    self.sides[i].ep.provide_client_auth(now, transport, a);
                     let s = &mut self.sides[i];
                     s.ep.received(now, transport, s.bufs.entry(transport).or_default());
                 }
