@@ -87,11 +87,6 @@ impl Pg {
 
     /// A copy told of itself.
     pub(crate) fn on_notify(&mut self, ctx: &mut PgCtx<'_>, from: OsdId, n: Notify) {
-        if self.state == PgState::Flushing {
-            // Early, but true: its sender has nothing undurable of older intervals.
-            self.primary.peer_info.insert(from, n.info);
-            return;
-        }
         let peered = matches!(self.state, PgState::Activating | PgState::Active);
         if peered {
             if self.primary.members.contains(&from) {
@@ -107,7 +102,11 @@ impl Pg {
         }
         let may_replace = matches!(
             self.state,
-            PgState::GetInfo | PgState::Down | PgState::Incomplete | PgState::WaitActingChange
+            PgState::Flushing
+                | PgState::GetInfo
+                | PgState::Down
+                | PgState::Incomplete
+                | PgState::WaitActingChange
         );
         if !may_replace && self.primary.peer_info.contains_key(&from) {
             return; // said twice (asked and unasked); what was worked out from the first stands

@@ -61,6 +61,24 @@ pub(crate) fn temp_object(pgid: SpgId, oid: &HObject) -> HObject {
         ..HObject::MIN
     }
 }
+/// Pieces of objects in a store.
+pub(crate) fn temp_objects(store: &dyn ObjectStore, pgid: SpgId) -> Result<Vec<HObject>, StoreError> {
+    let pool = PoolId(-2 - pgid.pg.pool.0);
+    let from = HObject { pool, ..HObject::MIN };
+    let mut out: Vec<HObject> = Vec::new();
+    loop {
+        let page = store.list(CollId::Pg(pgid), out.last().unwrap_or(&from), 64)?;
+        let before = out.len();
+        for o in page {
+            if o.pool == pool && out.last() != Some(&o) {
+                out.push(o);
+            }
+        }
+        if out.len() == before {
+            return Ok(out);
+        }
+    }
+}
 /// True for what clients put into the PG.
 pub(crate) fn is_user_object(pgid: SpgId, oid: &HObject) -> bool {
     oid.pool == pgid.pg.pool && !oid.name.is_empty()

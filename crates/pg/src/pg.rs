@@ -133,6 +133,8 @@ pub struct Pg {
     pub(crate) waiting_bytes: u64,
     /// Objects being put together from pieces: version, and bytes so far.
     pub(crate) incoming: BTreeMap<HObject, crate::recovery::Incoming>,
+    /// Pieces of objects from before a restart: to be removed.
+    pub(crate) leftovers: Vec<HObject>,
     pub(crate) stamps: crate::status::PgStamps,
     pub(crate) reported_seq: u64,
     pub(crate) last_state_bits: u64,
@@ -180,6 +182,7 @@ impl Pg {
         let mut pg = Pg::assemble(init, map.clone(), placement, stored.info);
         (pg.past, pg.log, pg.missing) = (rest.past, rest.log, rest.missing);
         pg.persisted_epoch = stored.epoch;
+        pg.leftovers = persist::temp_objects(store, pg.pgid)?;
         if pg.log.head() != pg.info.last_update {
             return Err(PgError::BadMeta(pg.pgid));
         }
@@ -213,6 +216,7 @@ impl Pg {
             waiting_for_active: VecDeque::new(),
             waiting_bytes: 0,
             incoming: BTreeMap::new(),
+            leftovers: Vec::new(),
             stamps: Default::default(),
             reported_seq: 0,
             last_state_bits: 0,
@@ -448,6 +452,9 @@ impl Pg {
         let mut txn = Transaction::new();
         for (oid, _) in std::mem::take(&mut self.incoming) {
             txn.push(TxnOp::Remove { coll: self.coll, oid: persist::temp_object(self.pgid, &oid) });
+        }
+        for oid in std::mem::take(&mut self.leftovers) {
+            txn.push(TxnOp::Remove { coll: self.coll, oid });
         }
         self.waiting_for_active = was.into_waiting(std::mem::take(&mut self.waiting_for_active));
         if !self.is_primary() {

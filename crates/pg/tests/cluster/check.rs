@@ -109,7 +109,11 @@ impl Checker {
                     assert!(o.issued.contains(t), "{name}: {t} was never written");
                 }
                 if name.starts_with('a') {
-                    assert!(got.starts_with(&b.prefix), "{name}: {got:?} lacks what was seen: {:?}", b.prefix);
+                    assert!(
+                        got.starts_with(&b.prefix),
+                        "{name}: {got:?} lacks what was seen: {:?}",
+                        b.prefix
+                    );
                     for t in &b.acked {
                         assert!(got.contains(t), "{name}: acknowledged {t} is lost: {got:?}");
                     }

@@ -41,12 +41,7 @@ impl ClusterMap for Map {
             self.crush.iter().copied().filter(|o| self.is_up(*o)).take(self.size as usize).collect();
         let temp: Vec<OsdId> = self.temp.iter().copied().filter(|o| self.is_up(*o)).collect();
         let acting = if temp.is_empty() { up.clone() } else { temp };
-        Placement {
-            up_primary: up.first().copied(),
-            up,
-            acting_primary: acting.first().copied(),
-            acting,
-        }
+        Placement { up_primary: up.first().copied(), up, acting_primary: acting.first().copied(), acting }
     }
     fn exists(&self, _: OsdId) -> bool {
         true

@@ -10,7 +10,9 @@ use pg::absent::{self, Absent};
 use pg::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use types::{EntityAddr, EntityName, Epoch, HObject, OsdId, PgId, PoolId, ReqId, SnapContext, SnapId, SpgId, Utime};
+use types::{
+    EntityAddr, EntityName, Epoch, HObject, OsdId, PgId, PoolId, ReqId, SnapContext, SnapId, SpgId, Utime,
+};
 
 #[derive(Clone, Debug)]
 pub struct Opts {
@@ -172,7 +174,12 @@ impl Sim {
     }
     fn init(&self, n: usize) -> PgInit {
         let whoami = OsdId(n as i32);
-        PgInit { pgid: PGID, whoami, config: self.config(), engine: Box::new(OsdOpsEngine::new(PGID, whoami)) }
+        PgInit {
+            pgid: PGID,
+            whoami,
+            config: self.config(),
+            engine: Box::new(OsdOpsEngine::new(PGID, whoami)),
+        }
     }
 
     // ---- nodes --------------------------------------------------------------------------------------------------
@@ -233,7 +240,8 @@ impl Sim {
                     eprintln!("  {} osd.{n} -> osd.{} e{epoch} {msg:?}", self.now, osd.0);
                 }
                 // Through bytes, as in life.
-                let m = Message::new(&PgMessage { pgid: PGID, epoch, body: msg.clone() }, denc::Features::ALL);
+                let m =
+                    Message::new(&PgMessage { pgid: PGID, epoch, body: msg.clone() }, denc::Features::ALL);
                 let back: PgMessage = m.decode().unwrap();
                 assert_eq!(back.body, msg);
                 let to_life = self.map(self.nodes[n].epoch).up_from(osd);
@@ -251,7 +259,8 @@ impl Sim {
                 let m = self.map(self.newest());
                 // As the monitor does: only from the primary of its newest map.
                 if m.placement(PGID.pg).acting_primary == Some(me) && self.nodes[n].alive {
-                    self.pending.temp = osds.into_iter().filter(|o| self.pending.osds[o.0 as usize].up).collect();
+                    self.pending.temp =
+                        osds.into_iter().filter(|o| self.pending.osds[o.0 as usize].up).collect();
                 }
             }
             PgEffect::Gone(_) => self.nodes[n].pg = None,
@@ -271,7 +280,10 @@ impl Sim {
             return;
         }
         if e >= self.newest() {
-            if self.nodes[n].life == Epoch(0) && !self.pending.osds[n].up && !self.map(e).is_up(OsdId(n as i32)) {
+            if self.nodes[n].life == Epoch(0)
+                && !self.pending.osds[n].up
+                && !self.map(e).is_up(OsdId(n as i32))
+            {
                 self.boot(n);
             }
             return;
@@ -281,7 +293,10 @@ impl Sim {
         for i in e.0 + 1..=upto.0 {
             let m = self.map(Epoch(i));
             self.nodes[n].epoch = Epoch(i);
-            if m.is_up(OsdId(n as i32)) && m.up_from(OsdId(n as i32)) == Epoch(i) && i >= self.nodes[n].min_life.0 {
+            if m.is_up(OsdId(n as i32))
+                && m.up_from(OsdId(n as i32)) == Epoch(i)
+                && i >= self.nodes[n].min_life.0
+            {
                 self.nodes[n].life = Epoch(i);
             }
             self.event(n, PgEvent::AdvMap(m));
@@ -420,7 +435,10 @@ impl Sim {
     // ---- clients ------------------------------------------------------------------------------------------------
 
     fn object(name: &str) -> HObject {
-        let hash = name.bytes().fold(17u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b)).wrapping_mul(0x9e37_79b1);
+        let hash = name
+            .bytes()
+            .fold(17u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b))
+            .wrapping_mul(0x9e37_79b1);
         HObject {
             name: Bytes::copy_from_slice(name.as_bytes()),
             pool: PoolId(1),
@@ -468,7 +486,9 @@ impl Sim {
         if matches!(ask, Ask::Append(_)) {
             let (k, v) = (format!("k{}", self.rng.below(300)), vec![1u8; 60]);
             let pairs: BTreeMap<Bytes, Bytes> = [(Bytes::from(k), Bytes::from(v))].into();
-            ops.push(OsdOp::new(OpCode::OMAP_SET_VALS).with_data(denc::to_bytes(&pairs, denc::Features::ALL)));
+            ops.push(
+                OsdOp::new(OpCode::OMAP_SET_VALS).with_data(denc::to_bytes(&pairs, denc::Features::ALL)),
+            );
         }
         let cl = &mut self.clients[c];
         cl.tid += 1;
@@ -550,7 +570,10 @@ impl Sim {
                 let k = full[self.rng.below(full.len() as u64) as usize];
                 let p = self.net.get_mut(&k).unwrap().pop_front().unwrap();
                 let n = k.1 as usize;
-                if self.nodes[n].alive && self.nodes[n].life == p.to_life && p.to_life != Epoch(0) {
+                // A process that has booted but not seen the map that says so has its address in that map already.
+                let node = &self.nodes[n];
+                let booting = node.life == Epoch(0) && p.to_life >= node.min_life;
+                if node.alive && (node.life == p.to_life || booting) {
                     self.deliver(OsdId(k.0), n, p.epoch, p.msg);
                 }
             }
@@ -629,7 +652,8 @@ impl Sim {
                 self.pending.crush.swap(a as usize, b as usize);
             }
             9 if self.o.corrupt => {
-                let live: Vec<HObject> = self.nodes[n].store.list(COLL, &HObject::MIN, 100).unwrap_or_default();
+                let live: Vec<HObject> =
+                    self.nodes[n].store.list(COLL, &HObject::MIN, 100).unwrap_or_default();
                 let live: Vec<HObject> =
                     live.into_iter().filter(|o| o.pool == PoolId(1) && !o.name.is_empty()).collect();
                 // One bad copy at a time, of an object that all have.
@@ -662,7 +686,11 @@ impl Sim {
             && self.net.values().all(VecDeque::is_empty)
             && self.clients.iter().all(|c| c.open.is_empty())
             && self.nodes.iter().all(|n| n.store.queue.is_empty() && n.epoch == self.newest())
-            && self.nodes.iter().flat_map(|n| &n.pg).all(|pg| pg.state_bits() & (state::SNAPTRIM | state::SNAPTRIM_WAIT) == 0)
+            && self
+                .nodes
+                .iter()
+                .flat_map(|n| &n.pg)
+                .all(|pg| pg.state_bits() & (state::SNAPTRIM | state::SNAPTRIM_WAIT) == 0)
     }
 
     pub fn run(mut self) -> Checker {
@@ -722,6 +750,8 @@ impl Sim {
             }
             assert!(i < 100_000, "reads hang after healing:\n{}", self.dump());
         }
+        // A damaged copy that nobody read is scrub's business.
+        self.nodes.iter_mut().for_each(|n| n.store.bad.clear());
         self.compare();
     }
     fn issue_read(&mut self, name: String) {
@@ -758,9 +788,21 @@ impl Sim {
     pub fn dump(&self) -> String {
         let mut s = format!("map {:?}\n", self.map(self.newest()));
         for (i, n) in self.nodes.iter().enumerate() {
-            s += &format!("osd.{i} alive {} epoch {} life {} queue {}", n.alive, n.epoch, n.life, n.store.queue.len());
+            s += &format!(
+                "osd.{i} alive {} epoch {} life {} queue {}",
+                n.alive,
+                n.epoch,
+                n.life,
+                n.store.queue.len()
+            );
             if let Some(pg) = &n.pg {
-                s += &format!(" {:?} {} missing {:?}\n{}", pg.state(), state::text(pg.state_bits()), pg.missing(), pg.query_json());
+                s += &format!(
+                    " {:?} {} missing {:?}\n{}",
+                    pg.state(),
+                    state::text(pg.state_bits()),
+                    pg.missing(),
+                    pg.query_json()
+                );
             }
             s += "\n";
         }
