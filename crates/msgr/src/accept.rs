@@ -260,12 +260,12 @@ fn order(a: &EntityAddr) -> (u32, u32, Vec<u8>) {
     let mut b = Vec::new();
     match a.sock {
         None => {}
-        Some(std::net::SocketAddr::V4(s)) => {
+        Some(core::net::SocketAddr::V4(s)) => {
             b.extend_from_slice(&2u16.to_le_bytes());
             b.extend_from_slice(&s.port().to_be_bytes());
             b.extend_from_slice(&s.ip().octets());
         }
-        Some(std::net::SocketAddr::V6(s)) => {
+        Some(core::net::SocketAddr::V6(s)) => {
             b.extend_from_slice(&10u16.to_le_bytes());
             b.extend_from_slice(&s.port().to_be_bytes());
             b.extend_from_slice(&s.flowinfo().to_be_bytes());

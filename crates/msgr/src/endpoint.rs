@@ -14,9 +14,9 @@ pub use crate::session::{Policy, Session, State};
 use crate::v1::V1;
 use crate::v2::{V2, V2Event};
 use bytes::{Bytes, BytesMut};
+use core::net::{IpAddr, SocketAddr};
 use messages::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Utime, features};
 
@@ -707,7 +707,7 @@ impl Endpoint {
                     Proto::V1(v) => v.peer_type,
                     Proto::Opening => EntityType::default(),
                 },
-                from: from.unwrap_or(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0)),
+                from: from.unwrap_or(SocketAddr::new(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0)),
                 is_v1: matches!(proto, Proto::V1(_)),
             },
         });

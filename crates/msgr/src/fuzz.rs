@@ -5,8 +5,8 @@ use crate::auth_none::{NoneClient, NoneServer};
 use crate::endpoint::{Endpoint, EndpointConfig, Event, Policy};
 use crate::frame::{FrameLimits, FrameReader};
 use bytes::BytesMut;
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 use types::{AddrType, AddrVec, EntityAddr, EntityName, EntityType, Utime, features};
 

@@ -5,9 +5,9 @@
 //! written on a stateful session and is not acknowledged; a message is delivered only if its number is above `in_seq`.
 
 use crate::auth::{AuthedPeer, SessionKeys};
+use core::net::SocketAddr;
 use messages::Message;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 use types::{AddrVec, EntityAddr, EntityName, Utime};
 

@@ -12,9 +12,9 @@ use crate::frame::{CONTROL_BYTES_MAX, FrameLimits};
 use crate::outbuf::OutBuf;
 use aes::cipher::{BlockEncrypt, KeyInit};
 use bytes::{Buf, Bytes, BytesMut};
+use core::net::SocketAddr;
 use denc::{Decoder, Encoder, Features};
 use messages::{Message, MsgHeader};
-use std::net::SocketAddr;
 use types::{AddrType, EntityAddr, EntityName, EntityType, Utime};
 
 const BANNER: &[u8; 9] = b"ceph v027";
