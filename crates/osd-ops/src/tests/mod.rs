@@ -5,4 +5,5 @@ mod codec;
 mod ops;
 mod pgls;
 mod snaps;
+mod vectors;
 mod watch;

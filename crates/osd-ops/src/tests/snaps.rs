@@ -252,7 +252,7 @@ fn check(h: &mut Harness, now: &World, snaps: &BTreeMap<u64, World>) {
 }
 
 /// Overlaps tell the truth, and the statistics are what a count would find.
-fn check_metadata(h: &Harness) {
+pub(super) fn check_metadata(h: &Harness) {
     let mut sum = StatsDelta::default();
     for oid in h.objects() {
         let ctx = load_object_context(&h.store, h.coll, &oid).unwrap();
