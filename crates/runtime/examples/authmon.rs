@@ -4,14 +4,17 @@
 //!
 //! Also `authmon ask KEYRING NAME v2:MON`: logs in at a stock monitor as NAME; a daemon then fetches its rotating secrets, and
 //! everybody renews in the session.
+//!
+//! And `authmon osd KEYRING v2:MON v2:OSD/NONCE`: fetches osd.0's rotating secrets from a stock monitor, gives a client tickets made by *our*
+//! monitor side with them, and opens a session with the stock OSD on such a ticket, in both modes.
 
 use cephx::{
-    AuthConfig, AuthName, EntityAuth, KeyServer, Keyring, MonAuthenticator, MonClientAuth, TicketStore,
-    V1MonLogin,
+    AuthConfig, AuthName, CryptoKey, EntityAuth, KeyServer, KeyType, Keyring, MonAuthenticator,
+    MonClientAuth, RotatingSecrets, ServiceClientAuth, TicketStore, V1MonLogin,
 };
 use denc::Features;
 use messages::{MAuth, MAuthReply, Message, Payload};
-use msgr::auth::{ClientAuth, METHOD_CEPHX, MODE_CRC, MODE_SECURE, ServerAuth, SessionKeys};
+use msgr::auth::{ClientAuth, METHOD_CEPHX, MODE_CRC, MODE_SECURE, ServerAuth, ServerStep, SessionKeys};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MessengerConfig, MsgHold};
 use runtime::System;
 use std::cell::RefCell;
@@ -123,15 +126,87 @@ impl Dispatcher for Asker {
 }
 
 fn parse(s: &str) -> EntityAddr {
-    let (kind, sock) = s.split_once(':').expect("v1: or v2:");
+    let (kind, rest) = s.split_once(':').expect("v1: or v2:");
+    let (sock, nonce) = rest.split_once('/').unwrap_or((rest, "0"));
     let kind = if kind == "v1" { AddrType::Legacy } else { AddrType::Msgr2 };
-    EntityAddr::new(kind, sock.parse().expect("ip:port"), 0)
+    EntityAddr::new(kind, sock.parse().expect("ip:port"), nonce.parse().expect("nonce"))
+}
+
+/// Goes to a service with the tickets it has.
+struct Visitor {
+    store: Rc<RefCell<TicketStore>>,
+    mode: u32,
+}
+
+impl Dispatcher for Visitor {
+    fn server_auth(&self, _: &AcceptInfo) -> Option<Box<dyn ServerAuth>> {
+        None
+    }
+    fn client_auth(&self, peer: EntityType, _: &AddrVec) -> Option<Box<dyn ClientAuth>> {
+        let a = ServiceClientAuth::new(&self.store, peer, Rc::new(System), &[self.mode]).expect("ticket");
+        Some(Box::new(a))
+    }
+    fn on_connect(&self, c: &Connection) {
+        let secret = c.session_keys().connection_secret.len();
+        println!("the stock service opened our ticket: mode {} v1={} secret {secret}", self.mode, c.is_v1());
+    }
+    fn on_message(&self, _: &Connection, _: Message, _: MsgHold) {}
+    fn on_reset(&self, _: &Connection) {
+        println!("the stock service refused our ticket");
+    }
+}
+
+/// A client's tickets, made by our monitor side with a stock cluster's OSD secrets.
+fn our_tickets(secrets: RotatingSecrets) -> Rc<RefCell<TicketStore>> {
+    let config = AuthConfig::default();
+    let name = AuthName::new(EntityType::CLIENT, "admin");
+    let key = CryptoKey::generate(KeyType::Aes256k, &System);
+    let mut ks = KeyServer { last_global_id: 9_000_000, ..KeyServer::default() };
+    ks.data.rotate(&config, &System);
+    ks.data.rotating_secrets.insert(u32::from(EntityType::OSD.0), secrets);
+    ks.data
+        .secrets
+        .insert(name.clone(), EntityAuth::new(key.clone(), &[("mon", "allow *"), ("osd", "allow *")]));
+    let auth = MonAuthenticator::new(Rc::new(RefCell::new(ks)), Rc::new(System), Rc::new(config));
+    let store = TicketStore::new(name, key, &[EntityType::OSD]).shared();
+    let mut client = MonClientAuth::new(store.clone(), Rc::new(System), &[MODE_SECURE]);
+    let mut server = auth.server_auth();
+    let r = client.start().expect("start");
+    let mut step = server.handle_request(EntityType::CLIENT, r.method, &r.modes, r.payload);
+    while let ServerStep::More(p) = step {
+        step = server.handle_more(client.handle_reply_more(p).expect("more"));
+    }
+    let ServerStep::Done { mode, payload, peer, .. } = step else { panic!("refused") };
+    client.handle_done(peer.global_id, mode, payload).expect("done");
+    store
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let local = tokio::task::LocalSet::new();
+    if args[0] == "osd" {
+        let ring = Keyring::parse(&std::fs::read_to_string(&args[1]).expect("keyring")).expect("keyring");
+        let name = AuthName::new(EntityType::OSD, "0");
+        let key = ring.get(&name).expect("osd.0").key.clone();
+        let store = TicketStore::new(name, key, &[EntityType::OSD]).shared();
+        local.block_on(&rt, async move {
+            let config = MessengerConfig::new(EntityName::new(EntityType::OSD, 0), 77);
+            let m = Messenger::new(config, Rc::new(Asker { store: store.clone() }));
+            m.connect(EntityType::MON, &AddrVec(vec![parse(&args[2])]));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            m.shutdown();
+            let store = our_tickets(store.borrow().rotating().expect("rotating secrets").clone());
+            for mode in [MODE_CRC, MODE_SECURE] {
+                let config = MessengerConfig::new(EntityName::new(EntityType::CLIENT, -1), 78);
+                let m = Messenger::new(config, Rc::new(Visitor { store: store.clone(), mode }));
+                m.connect(EntityType::OSD, &AddrVec(vec![parse(&args[3])]));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                m.shutdown();
+            }
+        });
+        return;
+    }
     if args[0] == "ask" {
         let ring = Keyring::parse(&std::fs::read_to_string(&args[1]).expect("keyring")).expect("keyring");
         let name = AuthName::parse(&args[2]).expect("name");

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Tells the second start that it is the child.
+/// Tells the second start that it is the child, and of whom: what that one starts later inherits the variable too.
 const CHILD_ENV: &str = "LOLIGO_DAEMON_CHILD";
 
 /// Why a daemon could not start.
@@ -72,7 +72,8 @@ impl Ready {
 
 /// Goes to the background when the configuration says so. To be called before any thread is started or runtime is built.
 pub fn daemonize(config: &Config) -> Result<Role, StartError> {
-    if std::env::var_os(CHILD_ENV).is_some() {
+    let parent = rustix::process::getppid().map(|p| p.as_raw_nonzero().to_string());
+    if parent.is_some() && std::env::var(CHILD_ENV).ok() == parent {
         let _ = rustix::process::setsid();
         return Ok(Role::Daemon(Ready { child: true }));
     }
@@ -88,7 +89,7 @@ pub fn daemonize(config: &Config) -> Result<Role, StartError> {
     }
     let mut child = command
         .args(args)
-        .env(CHILD_ENV, "1")
+        .env(CHILD_ENV, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

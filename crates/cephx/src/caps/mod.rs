@@ -14,9 +14,9 @@ pub use mgr::{MgrCap, MgrGrant};
 pub use mon::{MonCap, MonGrant};
 pub use osd::{ClassCall, OsdCap, OsdGrant, OsdMatch, OsdOpInfo, OsdSpec, PoolTag};
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use thiserror::Error;
 use types::EntityAddr;
 
