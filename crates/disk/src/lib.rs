@@ -11,5 +11,6 @@ mod device;
 mod lane;
 mod store;
 
-pub use device::FileDevice;
+pub use device::{FileDevice, sync_dir};
 pub use store::{DiskError, DiskOptions, DiskStore, WakeHook};
+pub use store_core::StoreConfig;

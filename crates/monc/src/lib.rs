@@ -4,6 +4,7 @@
 //! ticket renewal and rotating keys by `auth` messages inside it.
 
 mod commander;
+pub mod conf;
 mod link;
 
 pub use commander::{Answer, Commander, CommanderError};

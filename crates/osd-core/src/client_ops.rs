@@ -35,7 +35,7 @@ impl OsdCore {
         let op = ClientOp {
             session,
             tid: msg.header.tid,
-            reqid: m.request_id(msg),
+            reqid: m.request_id(s.peer.name, msg.header.tid),
             addr,
             features: s.peer.features,
             oid,
@@ -86,7 +86,7 @@ impl OsdCore {
         if s.caps.is_allow_all() {
             return Ok(true);
         }
-        let class = osd_ops::classify(&op.ops)?;
+        let class = osd_ops::classify(&op.ops, &self.limits)?;
         let Some(pool) = self.map.pool(pgid.pg.pool) else { return Ok(true) };
         let calls: Vec<ClassCall<'_>> = class
             .class_calls

@@ -167,9 +167,8 @@ impl OsdCore {
             "query" => {
                 let text = arg("pgid");
                 let pg = text.parse().map_err(|()| (Errno::EINVAL, format!("invalid pgid '{text}'")))?;
-                let now = self.now;
-                match self.pgs.get_mut(&SpgId::replicated(pg)) {
-                    Some(slot) => Ok(slot.pg.query(now)),
+                match self.pgs.get(&SpgId::replicated(pg)) {
+                    Some(slot) => Ok(slot.pg.query_json()),
                     None => Err((Errno::ENOENT, format!("i don't have pgid {pg}"))),
                 }
             }

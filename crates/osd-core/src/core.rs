@@ -84,6 +84,7 @@ pub struct OsdCore {
     /// Oldest epoch that the monitors keep.
     pub(crate) cluster_oldest: Epoch,
     pub(crate) tracker: OpTracker,
+    pub(crate) limits: osd_ops::Limits,
     pub(crate) random: Box<dyn FnMut() -> u64>,
     pub(crate) mon: MonState,
     pub(crate) mgr: MgrState,
@@ -117,7 +118,6 @@ pub(crate) struct MgrState {
     pub stats_dirty: bool,
     pub last_stats: Utime,
     pub last_report: Utime,
-    pub sent_types: bool,
 }
 
 impl OsdCore {
@@ -156,6 +156,7 @@ impl OsdCore {
             creates_waiting: None,
             cluster_oldest: Epoch(0),
             tracker: OpTracker::default(),
+            limits: osd_ops::Limits::default(),
             random,
             mon: MonState::default(),
             mgr: MgrState::default(),
@@ -169,6 +170,10 @@ impl OsdCore {
         Ok(core)
     }
 
+    /// Where the OSD listens; to be told before the first event.
+    pub fn set_addrs(&mut self, addrs: crate::config::OsdAddrs) {
+        self.cfg.addrs = addrs;
+    }
     /// The OSD's number.
     pub fn whoami(&self) -> OsdId {
         self.cfg.whoami

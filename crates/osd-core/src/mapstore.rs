@@ -195,7 +195,9 @@ fn apply(epoch: Epoch, previous: &OsdMap, bytes: &Bytes) -> Result<OsdMap, MapEr
     if inc.epoch != epoch {
         return Err(MapError::WrongEpoch { epoch, says: inc.epoch });
     }
-    previous.apply_incremental(&inc).map_err(|source| MapError::Apply { epoch, source })
+    let mut map = previous.clone();
+    map.apply_incremental(&inc).map_err(|source| MapError::Apply { epoch, source })?;
+    Ok(map)
 }
 
 fn store_map(txn: &mut Transaction, map: &OsdMap, full: Option<&Bytes>, inc: Option<&Bytes>) {

@@ -93,13 +93,21 @@ impl OsdCore {
             PgEffect::ReplyClient(reply) => self.reply_client(pgid, reply),
             PgEffect::WatchNotify { session, notify } => {
                 let features = self.session_features(session);
+                // The answers to a completed notify travel as data, a notify's own payload in front.
+                let complete = notify.opcode == messages::osd::watch_event::NOTIFY_COMPLETE;
+                let (payload, data) = if complete {
+                    (Default::default(), notify.payload)
+                } else {
+                    (notify.payload, Default::default())
+                };
                 let m = MWatchNotify {
                     msg_ver: 1,
+                    data,
                     opcode: notify.opcode,
                     cookie: notify.cookie,
                     ver: notify.version,
                     notify_id: notify.notify_id,
-                    payload: notify.payload,
+                    payload,
                     return_code: notify.return_code,
                     notifier_gid: notify.notifier_gid,
                 };
@@ -234,8 +242,7 @@ impl OsdCore {
             pg::absent::Absent::Hold => self.hold_for_map(from, m),
             pg::absent::Absent::Reply(body) => self.send_pg(m.pgid, from, self.map.epoch, body),
             pg::absent::Absent::Create { history, past_intervals } => {
-                let from_epoch = self.map.epoch;
-                self.create_pg(m.pgid, history, past_intervals, from_epoch, store);
+                self.create_pg(m.pgid, history, past_intervals, m.epoch, store);
                 self.pg_event(m.pgid, PgEvent::Message { from, epoch: m.epoch, msg: m.body }, store);
             }
         }

@@ -3,16 +3,14 @@
 use crate::core::{OsdCore, Phase};
 use crate::event::OsdEffect;
 use bytes::Bytes;
-use messages::{
-    DaemonHealthMetric, MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message,
-    Payload,
-};
+use messages::{MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message, Payload};
 use objstore::ObjectStore;
 use pg::PgStatus;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::mgrmap::MgrMap;
 use types::pgstat::{ObjectStatCollection, ObjectStatSum, OsdStat, PgStat, StoreStatfs};
+use types::servicemap::DaemonHealthMetric;
 use types::{OsdId, PgId};
 
 /// Health metric type of slow ops (`daemon_metric::SLOW_OPS`).
@@ -85,12 +83,11 @@ impl OsdCore {
     fn send_stats(&mut self, store: &mut dyn ObjectStore) {
         self.mgr.stats_dirty = false;
         self.mgr.last_stats = self.now;
-        let now = self.now;
         let pg_stat: BTreeMap<PgId, PgStat> = self
             .pgs
             .iter_mut()
             .filter(|(_, s)| s.pg.is_primary())
-            .map(|(id, s)| (id.pg, pg_stat(s.pg.status(now))))
+            .map(|(id, s)| (id.pg, pg_stat(s.pg.status())))
             .collect();
         let msg = MPgStats {
             fsid: self.map.fsid,
@@ -123,8 +120,8 @@ impl OsdCore {
     fn statfs(&self, store: &dyn ObjectStore) -> StoreStatfs {
         let s = store.statfs();
         StoreStatfs {
-            total: s.total as i64,
-            available: s.available as i64,
+            total: s.total,
+            available: s.available,
             allocated: s.allocated as i64,
             data_stored: s.data_stored as i64,
             omap_allocated: s.omap_allocated as i64,

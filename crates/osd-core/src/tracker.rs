@@ -45,7 +45,7 @@ pub struct OpCounters {
 }
 
 fn describe(op: &ClientOp, pgid: SpgId) -> String {
-    let ops: Vec<String> = op.ops.iter().map(|o| messages::ops::name(o.code).to_owned()).collect();
+    let ops: Vec<String> = op.ops.iter().map(|o| o.code.name().to_owned()).collect();
     format!("osd_op({} {} {} [{}] e{})", op.reqid, pgid, op.oid, ops.join(","), op.epoch)
 }
 

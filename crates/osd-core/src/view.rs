@@ -47,13 +47,12 @@ impl ClusterMap for MapView {
     }
 
     fn placement(&self, pg: PgId) -> Placement {
-        let ua = self.0.pg_to_up_acting_osds(pg);
-        let primary = |o: OsdId| (o.0 >= 0 && o != OsdId::NONE).then_some(o);
+        let Some(ua) = self.0.pg_to_up_acting_osds(pg) else { return Placement::default() };
         Placement {
             up: real(&ua.up),
-            up_primary: primary(ua.up_primary),
+            up_primary: ua.up_primary,
             acting: real(&ua.acting),
-            acting_primary: primary(ua.acting_primary),
+            acting_primary: ua.acting_primary,
         }
     }
 

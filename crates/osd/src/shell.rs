@@ -65,14 +65,12 @@ struct OsdConn {
 
 /// See the module's documentation.
 pub struct Shell {
-    /// Set once, after construction: the messengers hold this shell as their dispatcher.
-    pub nets: OnceCell<Messengers>,
-    /// Set with `nets`.
-    pub link: OnceCell<MonLink>,
+    nets: OnceCell<Messengers>,
+    link: OnceCell<MonLink>,
     tickets: Rc<RefCell<TicketStore>>,
     env: Rc<dyn Env>,
     auth_config: Rc<AuthConfig>,
-    core: RefCell<OsdCore>,
+    core: OnceCell<RefCell<OsdCore>>,
     store: RefCell<DiskStore>,
     queue: RefCell<VecDeque<OsdEvent>>,
     busy: Cell<bool>,
@@ -95,9 +93,8 @@ fn session_id(net: Net, conn: &Connection) -> SessionId {
 }
 
 impl Shell {
-    /// Round a loaded core.
+    /// Round a mounted store; [`Shell::start`] completes it.
     pub fn new(
-        core: OsdCore,
         store: DiskStore,
         tickets: Rc<RefCell<TicketStore>>,
         env: Rc<dyn Env>,
@@ -109,7 +106,7 @@ impl Shell {
             tickets,
             env,
             auth_config,
-            core: RefCell::new(core),
+            core: OnceCell::new(),
             store: RefCell::new(store),
             queue: RefCell::new(VecDeque::new()),
             busy: Cell::new(false),
@@ -126,6 +123,19 @@ impl Shell {
         })
     }
 
+    /// Gives the shell what needs the shell to be made: its messengers call it back.
+    pub fn start(&self, core: OsdCore, nets: Messengers, link: MonLink) {
+        let set = self.nets.set(nets).is_ok()
+            && self.link.set(link).is_ok()
+            && self.core.set(RefCell::new(core)).is_ok();
+        assert!(set, "a shell is started once");
+    }
+
+    /// How soon the core wants its next tick.
+    pub fn wake_in(&self) -> Duration {
+        self.wake_in.get()
+    }
+
     /// Why the OSD has to end, once it has.
     pub fn stopped(&self) -> Option<Stopped> {
         self.stopped.borrow().clone()
@@ -133,6 +143,7 @@ impl Shell {
 
     /// Gives the core an event and carries out what it answers; events caused meanwhile follow.
     pub fn event(&self, event: OsdEvent) {
+        let Some(core) = self.core.get() else { return };
         self.queue.borrow_mut().push_back(event);
         if self.busy.replace(true) {
             return;
@@ -142,7 +153,7 @@ impl Shell {
             let mut effects = self.effects.take();
             {
                 let mut store = self.store.borrow_mut();
-                self.core.borrow_mut().handle(self.env.now(), event, &mut *store, &mut effects);
+                core.borrow_mut().handle(self.env.now(), event, &mut *store, &mut effects);
                 store.kick();
             }
             for e in effects.drain(..) {
@@ -423,4 +434,3 @@ impl Dispatcher for Side {
         }
     }
 }
-
