@@ -128,8 +128,8 @@ impl CrushMap {
     /// The map of a new cluster: the default types, an empty root `default`, and rule 0 `replicated_rule`, which spreads
     /// over buckets of type `chooseleaf_type` (1 = host; 0 = just OSDs).
     pub fn new_default(chooseleaf_type: i32) -> CrushMap {
-        let mut m = CrushMap::default();
-        m.type_map = (0..).zip(DEFAULT_TYPES.map(str::to_owned)).collect();
+        let type_map = (0..).zip(DEFAULT_TYPES.map(str::to_owned)).collect();
+        let mut m = CrushMap { type_map, ..CrushMap::default() };
         let root = m.add_bucket_unnamed(11, BucketAlg::Straw2, &[]);
         m.name_map.insert(root, "default".to_owned());
         m.add_rule_taking("replicated_rule", root, chooseleaf_type, RuleMode::Firstn, 1)

@@ -74,7 +74,7 @@ fn list_choose(b: &Bucket, item_weights: &[u32], sum_weights: &[u32], x: u32, r:
 fn tree_choose(b: &Bucket, node_weights: &[u32], x: u32, r: u32) -> i32 {
     let mut n = node_weights.len() as u32 >> 1;
     while n & 1 == 0 && n != 0 {
-        let t = u64::from(hashed4(b, x, n, r, b.id as u32)) * u64::from(node_weights[n as usize]) >> 32;
+        let t = (u64::from(hashed4(b, x, n, r, b.id as u32)) * u64::from(node_weights[n as usize])) >> 32;
         let half = 1 << (n.trailing_zeros() - 1);
         let left = n - half;
         n = if t < u64::from(node_weights[left as usize]) { left } else { n + half };
@@ -169,24 +169,22 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// From `from` down to an item of type `kind`. `r_of` gives the draw number for each bucket on the way.
+    /// From `from` down to an item of type `kind`; `pick` draws an item of each bucket on the way.
     fn descend(
         &mut self,
         from: &'a Bucket,
         kind: i32,
-        position: usize,
-        mut pick: impl FnMut(&Self, &Bucket, bool) -> i32,
+        mut pick: impl FnMut(&Self, &Bucket) -> i32,
     ) -> Found<'a> {
         let mut b = from;
-        for depth in 0..DEPTH_MAX {
+        for _ in 0..DEPTH_MAX {
             if b.items.is_empty() {
                 return Found::Empty(b);
             }
             if !self.spend(b.items.len()) {
                 return Found::Bad;
             }
-            let _ = position;
-            let item = pick(self, b, depth == 0);
+            let item = pick(self, b);
             match self.kind_of(item) {
                 None => return Found::Bad,
                 Some(k) if k == kind => return Found::Item(item, b),
@@ -200,6 +198,7 @@ impl<'a> Ctx<'a> {
         Found::Bad
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn firstn(
         &mut self,
         bucket: &'a Bucket,
@@ -244,7 +243,7 @@ impl<'a> Ctx<'a> {
         loop {
             let r = (rep as u32).wrapping_add(c.parent_r).wrapping_add(ftotal);
             let fallback = self.local_fallback_tries;
-            let found = self.descend(start, c.kind, outpos, |ctx, b, _| {
+            let found = self.descend(start, c.kind, |ctx, b| {
                 if fallback > 0 && flocal >= (b.items.len() as u32) >> 1 && flocal > fallback {
                     perm_choose(b, ctx.x, r)
                 } else {
@@ -368,9 +367,10 @@ impl<'a> Ctx<'a> {
         let numrep = c.numrep as u32;
         let mut r = 0;
         let position = range.start;
-        let found = self.descend(bucket, c.kind, position, |ctx, b, _| {
+        let found = self.descend(bucket, c.kind, |ctx, b| {
             let uniform = matches!(b.data, BucketData::Uniform { .. });
-            let stride = if uniform && b.items.len() as u32 % numrep == 0 { numrep + 1 } else { numrep };
+            let stride =
+                if uniform && (b.items.len() as u32).is_multiple_of(numrep) { numrep + 1 } else { numrep };
             r = (rep as u32).wrapping_add(c.parent_r).wrapping_add(stride.wrapping_mul(ftotal));
             ctx.choose(b, r, position)
         });
@@ -455,10 +455,8 @@ impl CrushMap {
         for s in &rule.steps {
             let arg = u32::try_from(s.arg1);
             match s.op {
-                op::TAKE => {
-                    if (0..self.max_devices).contains(&s.arg1) || self.bucket(s.arg1).is_some() {
-                        w = smallvec![s.arg1];
-                    }
+                op::TAKE if (0..self.max_devices).contains(&s.arg1) || self.bucket(s.arg1).is_some() => {
+                    w = smallvec![s.arg1];
                 }
                 op::SET_CHOOSE_TRIES if s.arg1 > 0 => tries = s.arg1 as u32,
                 op::SET_CHOOSELEAF_TRIES if s.arg1 > 0 => leaf_tries = s.arg1 as u32,
@@ -468,10 +466,10 @@ impl CrushMap {
                 }
                 op::SET_CHOOSELEAF_VARY_R => ctx.vary_r = arg.unwrap_or(ctx.vary_r),
                 op::SET_CHOOSELEAF_STABLE => ctx.stable = arg.map_or(ctx.stable, |a| a != 0),
-                op::CHOOSE_FIRSTN | op::CHOOSELEAF_FIRSTN | op::CHOOSE_INDEP | op::CHOOSELEAF_INDEP => {
-                    if !w.is_empty() {
-                        w = ctx.choose_step(s, &w, result_max, tries, leaf_tries);
-                    }
+                op::CHOOSE_FIRSTN | op::CHOOSELEAF_FIRSTN | op::CHOOSE_INDEP | op::CHOOSELEAF_INDEP
+                    if !w.is_empty() =>
+                {
+                    w = ctx.choose_step(s, &w, result_max, tries, leaf_tries);
                 }
                 op::EMIT => {
                     result.extend(w.iter().take(result_max - result.len()));

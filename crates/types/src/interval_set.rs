@@ -52,11 +52,9 @@ impl IntervalSet {
         }
         let mut start = start;
         let mut end = start.saturating_add(len);
-        if let Some((s, l)) = self.ranges.range(..=start).next_back() {
-            if s + l >= start {
-                end = end.max(s + l);
-                start = *s;
-            }
+        if let Some((s, l)) = self.ranges.range(..=start).next_back().filter(|(s, l)| *s + *l >= start) {
+            end = end.max(s + l);
+            start = *s;
         }
         while let Some((s, l)) = self.ranges.range(start..=end).next() {
             let (s, l) = (*s, *l);
@@ -71,6 +69,9 @@ impl IntervalSet {
     }
     /// Removes `[start, start+len)`; parts that are not there are fine.
     pub fn remove_range(&mut self, start: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
         let end = start.saturating_add(len);
         if let Some((s, l)) = self.ranges.range(..start).next_back() {
             let (s, l) = (*s, *l);

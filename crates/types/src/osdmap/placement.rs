@@ -135,7 +135,7 @@ impl OsdMap {
         }
         let wants = |o: OsdId| of(o) >= AFFINITY_MAX || hash32_2(seed, o.0 as u32) >> 16 < of(o);
         // Nobody wants to: the first one has to.
-        let at = up.iter().position(|o| real(o) && wants(*o)).or_else(|| up.iter().position(|o| real(o)));
+        let at = up.iter().position(|o| real(o) && wants(*o)).or_else(|| up.iter().position(real));
         let Some(at) = at else { return first };
         let primary = up[at];
         if pool.can_shift_osds() {
