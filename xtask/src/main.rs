@@ -4,9 +4,12 @@
 //! tree, `fix` does.
 
 mod check;
+mod clients;
+mod cluster;
 mod demo;
 mod guest;
 mod packages;
+mod test;
 mod tidy;
 mod util;
 
@@ -17,6 +20,16 @@ const TASKS: &[Task] = &[
         name: "check",
         about: "read-only checks: formatting, clippy, tidy rules, licences",
         run: check::check,
+    },
+    Task {
+        name: "test",
+        about: "everything below in its short form, and the unit tests [--ci]",
+        run: test::task,
+    },
+    Task {
+        name: "clients",
+        about: "stock clients against a fresh cluster [script...] [--stock] [--ci]",
+        run: clients::task,
     },
     Task {
         name: "demo",

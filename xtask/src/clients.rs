@@ -1,0 +1,110 @@
+//! `cargo xtask clients`: the scripts of `tests/clients`, stock programs against a fresh cluster.
+//!
+//! A script runs alone, with its own time limit (`# limit-seconds: N` in it), and leaves nothing behind. `--stock` runs
+//! the same scripts against stock Ceph, which tells whether a script is right. `--ci` takes the short forms.
+
+use crate::cluster::{Cluster, Kind};
+use crate::{packages, util};
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const LIMIT_SECONDS: u64 = 240;
+
+/// Short and long forms: what the scripts read from the environment.
+fn environment(short: bool) -> [(&'static str, &'static str); 2] {
+    if short {
+        [("SIZE_MIB", "64"), ("BENCH_SECONDS", "3")]
+    } else {
+        [("SIZE_MIB", "512"), ("BENCH_SECONDS", "10")]
+    }
+}
+
+/// The scripts, or those whose name starts with one of `wanted`.
+fn scripts(wanted: &[String]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all: Vec<PathBuf> = fs::read_dir("tests/clients")?
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "sh") && p.file_name().is_some_and(|n| n != "lib.sh"))
+        .collect();
+    all.sort();
+    for w in wanted {
+        ensure!(
+            all.iter().any(|p| name(p).starts_with(w.as_str())),
+            "no script named {w:?} in tests/clients"
+        );
+    }
+    all.retain(|p| wanted.is_empty() || wanted.iter().any(|w| name(p).starts_with(w.as_str())));
+    Ok(all)
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn limit(path: &Path) -> anyhow::Result<Duration> {
+    let text = fs::read_to_string(path)?;
+    let given = text.lines().find_map(|l| l.strip_prefix("# limit-seconds: "));
+    let seconds = match given {
+        Some(s) => s.trim().parse().with_context(|| format!("{}: limit-seconds", path.display()))?,
+        None => LIMIT_SECONDS,
+    };
+    Ok(Duration::from_secs(seconds))
+}
+
+/// The task.
+pub fn task(args: &[String]) -> anyhow::Result<()> {
+    let mut args = args.to_vec();
+    let kind = if util::take_flag(&mut args, "--stock") { Kind::Stock } else { Kind::Loligo };
+    let short = util::take_flag(&mut args, "--ci");
+    let scripts = scripts(&args)?;
+    packages::ensure(packages::CLIENTS)?;
+    if kind == Kind::Stock {
+        packages::ensure(packages::STOCK)?;
+    }
+    let mut cluster = Cluster::fresh(kind, "clients", 3)?;
+    println!("{} is up after {:.1} s", kind.name(), cluster.up_time.as_secs_f64());
+    let mut failed = Vec::new();
+    for script in &scripts {
+        let name = name(script);
+        util::progress(&name);
+        let start = Instant::now();
+        // In a folder of its own: fio and others drop files where they run.
+        let place = cluster.dir.join("work");
+        fs::create_dir_all(&place)?;
+        let mut command = cluster.command("bash");
+        command
+            .arg(util::root().join(script))
+            .current_dir(&place)
+            .envs(environment(short))
+            .env("TMPDIR", &place);
+        command.env("RUN_DIR", cluster.dir.join("run"));
+        let mut result = cluster.logged(command, &format!("{name}.log"), limit(script)?);
+        let _ = fs::remove_dir_all(&place);
+        let dead = cluster.dead();
+        if result.is_ok() && !dead.is_empty() {
+            result = Err(anyhow::anyhow!("{} died meanwhile", dead.join(" ")));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => println!("ok     {name:<16} {seconds:6.1} s"),
+            Err(e) => {
+                println!("FAILED {name:<16} {seconds:6.1} s\n{e:#}\n{}", cluster.log_tails(15));
+                failed.push(name);
+                cluster.keep();
+                if !dead.is_empty() {
+                    cluster.start_dead()?;
+                }
+            }
+        }
+    }
+    ensure!(
+        failed.is_empty(),
+        "{} of {} client scripts failed: {}",
+        failed.len(),
+        scripts.len(),
+        failed.join(" ")
+    );
+    Ok(())
+}
