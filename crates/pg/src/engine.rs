@@ -79,6 +79,9 @@ pub struct Outcome {
     pub after_commit: Option<u64>,
     /// The local copy of this object is damaged: repair it, then try again.
     pub corrupt: Option<HObject>,
+    /// A write that failed or changed nothing: its answer is to be remembered in the log all the same, or a resent one
+    /// could do what the first did not.
+    pub log_answer: bool,
     /// The cluster is full and the client can wait for the next map: no answer.
     pub drop_silently: bool,
 }

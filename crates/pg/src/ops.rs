@@ -151,6 +151,7 @@ impl OsdOpsEngine {
             delta: counters(&o.stats),
             after_commit,
             corrupt: o.bad_object,
+            log_answer: o.log_error_only,
             drop_silently: o.drop_full,
         }
     }

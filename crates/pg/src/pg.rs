@@ -350,7 +350,7 @@ impl Pg {
                 }
             }
         }
-        if self.pending.is_empty() && self.state == PgState::Flushing {
+        if self.pending.is_empty() && self.state == PgState::Flushing && !self.reset_due {
             self.begin_get_info(ctx);
         }
     }

@@ -7,6 +7,7 @@
 use crate::api::{ClientOp, ClientReply, PgCtx, PgEffect, op_flags};
 use crate::engine::{ExecCtx, Outcome};
 use crate::info::PgInfo;
+use crate::log::{EntryKind, LogEntry};
 use crate::merge::is_backfilled;
 use crate::missing::Missing;
 use crate::msg::{PgMsg, RepOp, RepOpAck};
@@ -219,6 +220,9 @@ impl Pg {
             || self.primary.backfills.values().any(|t| t.is_copying(head))
     }
 
+    fn next_version(&self) -> EVersion {
+        EVersion { epoch: self.map.epoch(), version: self.info.last_update.version + 1 }
+    }
     pub(crate) fn with_exec<R>(
         &mut self,
         ctx: &mut PgCtx<'_>,
@@ -242,7 +246,7 @@ impl Pg {
             store: &*ctx.store,
             now: ctx.now,
             epoch: self.map.epoch(),
-            at_version: EVersion { epoch: self.map.epoch(), version: self.info.last_update.version + 1 },
+            at_version: self.next_version(),
             last_user_version: self.info.last_user_version,
             missing: &self.missing,
             removed_snaps: &removed,
@@ -279,6 +283,17 @@ impl Pg {
         let outputs = std::mem::take(&mut o.outputs);
         let mut reply = self.reply_of(&op, o.result, outputs);
         reply.user_version = o.user_version;
+        if o.entries.is_empty() && o.log_answer && writes {
+            assert!(o.txn.is_empty(), "a change without a log entry");
+            o.entries.push(LogEntry {
+                kind: EntryKind::Error,
+                oid: op.oid.head(),
+                version: self.next_version(),
+                user_version: o.user_version,
+                mtime: op.mtime,
+                ..LogEntry::default()
+            });
+        }
         if o.entries.is_empty() {
             assert!(o.txn.is_empty(), "a change without a log entry");
             self.info.counters.add(&o.delta);
