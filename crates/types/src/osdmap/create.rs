@@ -35,15 +35,8 @@ impl NewMap {
 
     /// The map at epoch 1: no OSDs, no pools, the default hierarchy and rule, the default erasure code profile.
     pub fn build(&self) -> OsdMap {
-        let profile = [
-            ("crush-failure-domain", if self.chooseleaf_type == 0 { "osd" } else { "host" }),
-            ("k", "2"),
-            ("m", "2"),
-            ("plugin", "jerasure"),
-            ("technique", "reed_sol_van"),
-        ];
-        let mut ec = profile.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-        ec.remove(0);
+        let profile = [("k", "2"), ("m", "2"), ("plugin", "jerasure"), ("technique", "reed_sol_van")];
+        let profile = profile.map(|(k, v)| (k.to_owned(), v.to_owned()));
         OsdMap {
             fsid: self.fsid,
             epoch: Epoch(1),
@@ -51,7 +44,7 @@ impl NewMap {
             modified: self.now,
             flags: flag::DEFAULT,
             crush: Arc::new(CrushMap::new_default(self.chooseleaf_type)),
-            erasure_code_profiles: Arc::new([("default".to_owned(), ec.into_iter().collect())].into()),
+            erasure_code_profiles: Arc::new([("default".to_owned(), profile.into())].into()),
             nearfull_ratio: self.nearfull_ratio,
             full_ratio: self.full_ratio,
             backfillfull_ratio: self.backfillfull_ratio,
