@@ -1,5 +1,69 @@
-//! The one binary, `loligo`.
+//! The one binary, `loligo`: `up`, `down`, `status` for a cluster on this machine, and the daemons themselves.
+//!
+//! Called as `ceph-mon` or `ceph-osd` (a symlink) it is that daemon, with that program's flags.
 
-fn main() -> anyhow::Result<()> {
-    anyhow::bail!("nothing here yet");
+mod down;
+mod layout;
+mod process;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+/// Storage that stock Ceph clients use unchanged.
+#[derive(Parser)]
+#[command(name = "loligo", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a cluster on this machine, or start what of it is not running
+    Up(up::UpArgs),
+    /// Stop a cluster's daemons
+    Down(down::DirArgs),
+    /// Show a cluster's daemons and their memory
+    Status(down::DirArgs),
+    /// Run a monitor (flags of ceph-mon)
+    #[command(disable_help_flag = true)]
+    Mon {
+        /// Flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run an OSD (flags of ceph-osd)
+    #[command(disable_help_flag = true)]
+    Osd {
+        /// Flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("loligo: {e:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let called_as = std::env::args().next().unwrap_or_default();
+    let rest = || std::env::args().skip(1).collect();
+    match called_as.rsplit('/').next() {
+        Some("ceph-mon") => return mon::main(rest()),
+        Some("ceph-osd") => return osd::main(rest()),
+        _ => {}
+    }
+    match Cli::parse().command {
+        Command::Up(args) => up::run(args),
+        Command::Down(args) => down::down(args),
+        Command::Status(args) => down::status(args),
+        Command::Mon { args } => mon::main(args),
+        Command::Osd { args } => osd::main(args),
+    }
 }

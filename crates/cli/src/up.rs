@@ -78,9 +78,9 @@ fn keyring_section(entity: &str, key: &CryptoKey, caps: &[(&str, &str)]) -> Stri
 fn create(layout: &Layout, args: &UpArgs, osds: usize) -> anyhow::Result<()> {
     ensure!(args.mons == 1, "one monitor is what this version runs (--mons {} comes with the quorum)", args.mons);
     layout.make_folders()?;
-    let env = runtime::SystemEnv;
+    let env = runtime::System;
     let mut random = [0u8; 16];
-    cephx::Env::fill_random(&env, &mut random);
+    runtime::System::random(&mut random);
     let fsid = Fsid::from_random(random);
     let mut mons = Vec::new();
     for n in 0..args.mons {
@@ -97,11 +97,11 @@ fn create(layout: &Layout, args: &UpArgs, osds: usize) -> anyhow::Result<()> {
     Layout::write_secret(&layout.admin_keyring(), &admin)?;
     let mon = keyring_section("mon.", &mon_key, &[("mon", "allow *")]);
     Layout::write_secret(&layout.mon_keyring(), &format!("{mon}{admin}"))?;
-    let mut map = types::monmap::MonMap::new(fsid);
-    for (name, v2, v1) in &mons {
-        let at = |kind, port| EntityAddr::new(kind, ([127, 0, 0, 1], port).into(), 0);
-        map.add(name, AddrVec(vec![at(AddrType::Msgr2, *v2), at(AddrType::Legacy, *v1)]));
-    }
+    let at = |kind, port| EntityAddr::new(kind, ([127, 0, 0, 1], port).into(), 0);
+    let members = mons.iter().map(|(name, v2, v1)| {
+        (name.clone(), AddrVec(vec![at(AddrType::Msgr2, *v2), at(AddrType::Legacy, *v1)]))
+    });
+    let map = types::monmap::MonMap::build(fsid, runtime::System::now(), members);
     fs::write(layout.monmap(), denc::to_bytes(&map, denc::Features::ALL))?;
     // The configuration comes last: where it exists, the cluster was laid down whole.
     let tmp = layout.dir.join("ceph.conf.new");
@@ -121,7 +121,7 @@ fn create(layout: &Layout, args: &UpArgs, osds: usize) -> anyhow::Result<()> {
 /// Size of a new OSD's data file in bytes.
 fn osd_size_bytes(args: &UpArgs, layout: &Layout, osds: usize) -> anyhow::Result<u64> {
     if let Some(text) = &args.osd_size {
-        return runtime::parse_size(text).with_context(|| format!("--osd-size {text:?} is no size"));
+        return runtime::options::parse_size(text).with_context(|| format!("--osd-size {text:?} is no size"));
     }
     let fs = rustix::fs::statvfs(&layout.dir)?;
     let share = fs.f_bavail * fs.f_frsize / 2 / osds.max(1) as u64;
@@ -129,9 +129,9 @@ fn osd_size_bytes(args: &UpArgs, layout: &Layout, osds: usize) -> anyhow::Result
 }
 
 async fn add_osd(layout: &Layout, args: &UpArgs, mon: &Commander, size_bytes: u64) -> anyhow::Result<String> {
-    let env = runtime::SystemEnv;
+    let env = runtime::System;
     let mut random = [0u8; 16];
-    cephx::Env::fill_random(&env, &mut random);
+    runtime::System::random(&mut random);
     let uuid = Fsid::from_random(random).to_string();
     let key = CryptoKey::generate(KeyType::Aes, &env);
     let secret = serde_json::json!({ "cephx_secret": key.to_base64() }).to_string();
@@ -174,8 +174,14 @@ fn start(layout: &Layout, progress: &Progress, kind: &str, id: &str) -> anyhow::
 
 async fn connect(layout: &Layout) -> anyhow::Result<Commander> {
     let deadline = Instant::now() + PATIENCE;
+    let name = AuthName::parse("client.admin").context("entity")?;
+    let conf = layout.conf().to_string_lossy().into_owned();
+    let args = runtime::DaemonArgs { id: Some("admin".to_owned()), conf: Some(conf), ..Default::default() };
+    let (config, _) = args.config("client")?;
     loop {
-        match Commander::connect(&layout.conf(), &AuthName::parse("client.admin").context("entity")?).await {
+        let (mons, key) = (monc::conf::monitors(&config)?, monc::conf::load_key(&config, &name)?);
+        let env = std::rc::Rc::new(runtime::System);
+        match Commander::connect(mons, name.clone(), key, env, Duration::from_millis(500)).await {
             Ok(c) => return Ok(c),
             Err(e) => {
                 for id in layout.ids("mon") {
