@@ -54,11 +54,17 @@ pub fn fuzz_decoders(data: &[u8]) {
 pub fn fuzz_text(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = Keyring::parse(text);
-    let _ = MgrCap::parse(text);
-    let _ = MdsCap::parse(text);
-    let _ = OsdCap::parse(text);
     if let Ok(c) = MonCap::parse(text) {
-        let _ = c.to_string();
+        assert_eq!(MonCap::parse(&c.to_string()).as_ref(), Ok(&c));
+    }
+    if let Ok(c) = OsdCap::parse(text) {
+        assert_eq!(OsdCap::parse(&c.to_string()).as_ref(), Ok(&c));
+    }
+    if let Ok(c) = MgrCap::parse(text) {
+        assert_eq!(MgrCap::parse(&c.to_string()).as_ref(), Ok(&c));
+    }
+    if let Ok(c) = MdsCap::parse(text) {
+        assert_eq!(MdsCap::parse(&c.to_string()).as_ref(), Ok(&c));
     }
 }
 

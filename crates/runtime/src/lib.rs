@@ -6,6 +6,7 @@
 //! build the tokio runtime, [`PidFile::create`](daemon::PidFile::create), [`AdminSocket::bind`], serve, [`Ready::ready`](daemon::Ready::ready).
 
 pub mod asok;
+pub mod auth;
 pub mod common;
 pub mod conf;
 pub mod config;

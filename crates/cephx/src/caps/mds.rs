@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: the UNIX permission half of `is_capable`, which belongs to the metadata server that does not exist yet.
 
-use super::{CapError, Cursor, Network, admits, fmt_list};
+use super::{CapError, Cursor, Network, admits, fmt_list, quote};
 use std::fmt;
 use types::EntityAddr;
 
@@ -154,10 +154,10 @@ impl fmt::Display for MdsGrant {
             }
         }
         if !self.fs_name.is_empty() {
-            write!(f, " fsname={}", self.fs_name)?;
+            write!(f, " fsname={}", if self.fs_name == "*" { "*".into() } else { quote(&self.fs_name) })?;
         }
         if !self.path.is_empty() {
-            write!(f, " path=\"/{}\"", self.path)?;
+            write!(f, " path={}", quote(&format!("/{}", self.path)))?;
         }
         if self.root_squash {
             f.write_str(" root_squash")?;

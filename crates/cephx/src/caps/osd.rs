@@ -418,8 +418,13 @@ fn matches(c: &mut Cursor<'_>) -> OsdMatch {
     OsdMatch { pool, namespace, tag: None, object_prefix }
 }
 
+/// In a tag the bare word `all`, also as the beginning of another one, reads as `*`.
 fn star_or_quote(s: &str) -> String {
-    if s == "*" { s.to_owned() } else { quote(s) }
+    match s {
+        "*" => s.to_owned(),
+        s if s.starts_with("all") => format!("'{s}'"),
+        s => quote(s),
+    }
 }
 
 impl fmt::Display for OsdMatch {
