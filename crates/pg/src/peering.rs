@@ -226,11 +226,10 @@ impl Pg {
         let mut infos: BTreeMap<OsdId, &PgInfo> =
             self.primary.peer_info.iter().filter(|(_, i)| !i.dne()).map(|(o, i)| (*o, i)).collect();
         infos.insert(self.whoami, &self.info);
-        let Some((auth, auth_info)) = Self::best_info(&infos, self.whoami) else {
+        let Some((auth, _)) = Self::best_info(&infos, self.whoami) else {
             self.state = PgState::Incomplete;
             return;
         };
-        let auth_update = auth_info.last_update;
         let (want, backfill) = self.choose_acting(auth, false);
         if want != self.placement.acting {
             self.state = PgState::WaitActingChange;
@@ -242,8 +241,8 @@ impl Pg {
         self.primary.members = want.iter().chain(&backfill).copied().filter(|o| *o != self.whoami).collect();
         self.primary.backfill_targets = backfill;
         self.primary.auth = auth;
-        if auth == self.whoami || (auth_update == self.info.last_update && !self.info.is_incomplete()) {
-            self.primary.auth = self.whoami;
+        // Another one is only best when it has newer entries or reaches further back: both are worth having.
+        if auth == self.whoami {
             self.get_missing(ctx);
             return;
         }
