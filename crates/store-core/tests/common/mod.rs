@@ -302,6 +302,8 @@ pub struct World {
     /// Number of the state that is known to be durable.
     pub durable: u64,
     pub config: StoreConfig,
+    /// Of ten steps, how many go to the commit lane when both have some.
+    pub bias: u64,
 }
 
 impl World {
@@ -309,8 +311,15 @@ impl World {
         let dev = SimDevice::new(data_bytes, journal_bytes);
         dev.run(&store_core::mkfs(Fsid([5; 16]), data_bytes, journal_bytes)).result.unwrap();
         let store = Store::open(Box::new(dev.clone()), config.clone()).unwrap();
-        let mut w =
-            World { dev, store, lanes: [None, None], models: vec![Model::default()], durable: 0, config };
+        let mut w = World {
+            dev,
+            store,
+            lanes: [None, None],
+            models: vec![Model::default()],
+            durable: 0,
+            config,
+            bias: 5,
+        };
         let mut t = Transaction::new();
         for coll in [CollId::Meta, pg(0), pg(1)] {
             t.push(TxnOp::CreateColl { coll });
@@ -344,7 +353,7 @@ impl World {
     /// Runs one step of one lane. False when there is nothing to do.
     pub fn step(&mut self, dice: &mut Dice) -> bool {
         self.poll();
-        let first = dice.below(2) as usize;
+        let first = usize::from(dice.below(10) >= self.bias);
         for lane in [first, 1 - first] {
             let Some((id, steps)) = &mut self.lanes[lane] else { continue };
             let id = *id;
