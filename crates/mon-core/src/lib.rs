@@ -1,1 +1,33 @@
-//! (being written)
+//! The monitor and the manager's role as a pure machine: [`MonCore`] takes events and gives effects.
+//!
+//! Ring 2 (cores): no sockets, files or clocks. Every change of state is a [`kv::Proposal`] that becomes visible only when the shell
+//! reports it durable, so that consensus can be put in between without changing a service.
+
+#![recursion_limit = "512"]
+
+mod auth;
+mod authz;
+pub mod commands;
+mod config;
+mod core;
+pub mod crushutil;
+mod dispatch;
+pub mod event;
+pub mod fmt;
+mod health;
+pub mod kv;
+mod log;
+mod mgrmon;
+mod mkfs;
+pub mod options;
+mod osdmon;
+pub mod pgmap;
+mod poolop;
+mod session;
+mod table;
+
+pub use auth::{AuthMon, keyring_text, parse_keyring};
+pub use core::{MonConfig, MonCore};
+pub use event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
+pub use kv::{Batch, Proposal};
+pub use mkfs::{MkfsConfig, mkfs};

@@ -1,0 +1,168 @@
+//! The auth service: principals with keys and caps, rotating secrets, and batches of global ids.
+//!
+//! A global id is only given out below `max`, which is durable before any id of its batch is used: no id is ever given twice, also not
+//! after a crash. Implements what `cephx::MonAuthDb` asks for; the shell wraps it.
+
+use crate::kv::{Batch, Kv};
+use crate::table::{Table, encoded};
+use bytes::Bytes;
+use cephx::crypto::CryptoKey;
+use cephx::env::Env;
+use cephx::keyserver::{AuthConfig, EntityAuth, KeyServerData, RotatingSecrets};
+use cephx::proto::{AuthCapsInfo, AuthName};
+use denc::Decoder;
+use std::collections::BTreeMap;
+
+const GID_KEY: &str = "auth/max_global_id";
+/// Ids reserved at once.
+const GID_BATCH: u64 = 4096;
+/// Below this many the next batch is reserved.
+const GID_LOW: u64 = 1024;
+/// First id of a new cluster.
+const GID_FIRST: u64 = 4096;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct AuthMon {
+    /// Principals by name (`client.admin`).
+    pub entities: Table<EntityAuth>,
+    /// Rotating secrets by service bit, as a decimal key.
+    pub rotating: Table<RotatingSecrets>,
+    gid_max: u64,
+    gid_next: u64,
+    gid_pending: Option<u64>,
+}
+
+impl AuthMon {
+    /// From the store.
+    pub fn load(kv: &Kv) -> AuthMon {
+        let max = kv.get(GID_KEY).and_then(|b| Decoder::new(b).u64().ok()).unwrap_or(GID_FIRST);
+        AuthMon {
+            entities: Table::load("auth/entity/", kv),
+            rotating: Table::load("auth/rotating/", kv),
+            // What was left of the last batch before a restart is skipped: it may have been given.
+            gid_next: max,
+            gid_max: max,
+            gid_pending: None,
+        }
+    }
+    /// Moves staged changes into `batch`.
+    pub fn stage(&mut self, batch: &mut Batch) {
+        self.entities.stage(batch);
+        self.rotating.stage(batch);
+        if let Some(max) = self.gid_pending.take() {
+            batch.put(GID_KEY, encoded(&max));
+        }
+    }
+    /// True when something is staged.
+    pub fn is_dirty(&self) -> bool {
+        self.entities.is_dirty() || self.rotating.is_dirty() || self.gid_pending.is_some()
+    }
+    /// Takes over a committed batch; true when logins may see something else now.
+    pub fn commit(&mut self, batch: &Batch) -> bool {
+        let a = self.entities.commit(batch);
+        let b = self.rotating.commit(batch);
+        if let Some(Some(v)) = batch.changes.get(GID_KEY)
+            && let Ok(max) = Decoder::new(v).u64()
+        {
+            self.gid_max = max;
+        }
+        a || b
+    }
+    /// Reserves ids when few are left, and rotates secrets that ended.
+    pub fn tick(&mut self, config: &AuthConfig, env: &dyn Env) {
+        if self.gid_max - self.gid_next < GID_LOW {
+            self.gid_pending = Some(self.gid_max + GID_BATCH);
+        }
+        let mut data = KeyServerData::default();
+        for (k, v) in self.rotating.next_all() {
+            if let Ok(service) = k.parse() {
+                data.rotating_secrets.insert(service, v);
+            }
+        }
+        if data.rotate(config, env) {
+            for (service, v) in data.rotating_secrets {
+                self.rotating.set(service.to_string(), v);
+            }
+        }
+    }
+    /// A new id, if one is reserved.
+    pub fn new_global_id(&mut self) -> Option<u64> {
+        if self.gid_next >= self.gid_max {
+            return None;
+        }
+        self.gid_next += 1;
+        Some(self.gid_next)
+    }
+    /// A committed principal.
+    pub fn entity(&self, name: &AuthName) -> Option<EntityAuth> {
+        self.entities.get(&key_name(name)).cloned()
+    }
+    /// A service's committed secrets.
+    pub fn rotating(&self, service: u32) -> Option<RotatingSecrets> {
+        self.rotating.get(&service.to_string()).cloned()
+    }
+    /// Principals in stock's order: by type's number (mon, mds, osd, client, mgr), then by id.
+    pub fn sorted(&self) -> Vec<(String, EntityAuth)> {
+        let mut v: Vec<(AuthName, String, EntityAuth)> = self
+            .entities
+            .iter()
+            .filter_map(|(k, e)| AuthName::parse(k).map(|n| (n, k.clone(), e.clone())))
+            .collect();
+        v.sort_by(|a, b| (a.0.kind, &a.0.id).cmp(&(b.0.kind, &b.0.id)));
+        v.into_iter().map(|(_, k, e)| (k, e)).collect()
+    }
+}
+
+/// The key of a principal: `type.id`.
+pub fn key_name(name: &AuthName) -> String {
+    format!("{}.{}", name.kind.name(), name.id)
+}
+
+/// Plain caps of a principal, by service.
+pub fn caps_of(e: &EntityAuth) -> BTreeMap<String, String> {
+    e.caps.keys().map(|s| (s.clone(), e.caps_text(s).unwrap_or_default())).collect()
+}
+
+/// A principal from plain caps.
+pub fn make_entity(key: CryptoKey, caps: &BTreeMap<String, String>) -> EntityAuth {
+    let caps: BTreeMap<String, Bytes> =
+        caps.iter().map(|(s, c)| (s.clone(), AuthCapsInfo::from_text(c).caps)).collect();
+    EntityAuth { key, caps, pending_key: CryptoKey::default() }
+}
+
+/// A keyring file's text for one principal.
+pub fn keyring_text(name: &str, e: &EntityAuth, with_caps: bool) -> String {
+    let mut out = format!("[{name}]\n\tkey = {}\n", e.key.to_base64());
+    if with_caps {
+        for (s, c) in caps_of(e) {
+            out.push_str(&format!("\tcaps {s} = \"{}\"\n", c.replace('\\', "\\\\").replace('"', "\\\"")));
+        }
+    }
+    out
+}
+
+/// Reads a keyring file; `None` when it is none.
+pub fn parse_keyring(text: &str) -> Option<Vec<(AuthName, EntityAuth)>> {
+    let mut out: Vec<(AuthName, CryptoKey, BTreeMap<String, String>)> = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') || line.starts_with(';') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            out.push((AuthName::parse(name.trim())?, CryptoKey::default(), BTreeMap::new()));
+            continue;
+        }
+        let (k, v) = line.split_once('=')?;
+        let (k, v) = (k.trim().replace('_', " "), v.trim());
+        let last = out.last_mut()?;
+        if k == "key" {
+            last.1 = CryptoKey::from_base64(v).ok()?;
+        } else if let Some(service) = k.strip_prefix("caps ") {
+            let v = v.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(v);
+            last.2.insert(service.trim().to_owned(), v.replace("\\\"", "\"").replace("\\\\", "\\"));
+        }
+    }
+    Some(out.into_iter().map(|(n, k, c)| (n, make_entity(k, &c))).collect())
+}

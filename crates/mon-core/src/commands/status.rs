@@ -1,0 +1,137 @@
+//! `ceph -s`.
+
+use super::health_cmds::{health_json, muted_text, status_name};
+use super::map_cmds::{servicemap, services};
+use super::pg_cmds::{pg_bars, pgmap_summary_json, rate_lines};
+use super::{Args, CmdResult, Ctx, Handler, render};
+use crate::core::MonCore;
+use crate::fmt::{byte_u, pretty_timespan_span, si_u};
+use serde_json::{Value, json};
+use types::Utime;
+use types::osdmap::flag;
+
+pub(super) const TABLE: &[(&str, Handler)] = &[("status", status)];
+
+/// Flags that summaries do not name because every cluster has them.
+const QUIET_FLAGS: u32 =
+    flag::SORTBITWISE | flag::RECOVERY_DELETES | flag::PURGED_SNAPDIRS | flag::PGLOG_HARDLIMIT;
+
+fn ago(core: &MonCore, t: Utime) -> String {
+    pretty_timespan_span(core.now.since(t).as_secs_f64())
+}
+
+/// Number of PGs whose acting set is not their up set.
+pub(super) fn remapped(core: &MonCore) -> usize {
+    let m = &core.osd.map;
+    let keys: std::collections::BTreeSet<_> = m.pg_temp.keys().chain(m.primary_temp.keys()).collect();
+    keys.len()
+}
+
+/// `3 osds: 3 up (since 2m), 3 in (since 3m); epoch: e16` and the line of flags; `epoch` adds the epoch.
+pub(super) fn osd_summary(core: &MonCore, epoch: bool, indent: &str) -> String {
+    let m = &core.osd.map;
+    let mut s = format!("{} osds: {} up", m.num_osds(), m.num_up());
+    if !m.last_up_change.is_zero() {
+        s.push_str(&format!(" (since {})", ago(core, m.last_up_change)));
+    }
+    s.push_str(&format!(", {} in", m.num_in()));
+    if !m.last_in_change.is_zero() {
+        s.push_str(&format!(" (since {})", ago(core, m.last_in_change)));
+    }
+    if epoch {
+        s.push_str(&format!("; epoch: e{}", m.epoch));
+    }
+    match remapped(core) {
+        0 => {}
+        n => s.push_str(&format!("; {n} remapped pgs")),
+    }
+    s.push('\n');
+    let names = flag::names(m.flags & !QUIET_FLAGS);
+    if !names.is_empty() {
+        s.push_str(&format!("{indent}flags {names}\n"));
+    }
+    s
+}
+
+/// The `osdmap` object.
+pub(super) fn osd_summary_json(core: &MonCore) -> Value {
+    let m = &core.osd.map;
+    json!({
+        "epoch": m.epoch.0, "num_osds": m.num_osds(), "num_up_osds": m.num_up(), "osd_up_since": m.last_up_change.sec,
+        "num_in_osds": m.num_in(), "osd_in_since": m.last_in_change.sec, "num_remapped_pgs": remapped(core),
+    })
+}
+
+fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let checks = core.checks();
+    let (name, rank) = (core.name().to_owned(), core.rank());
+    let age = core.now.since(core.started);
+    let mgr = core.mgr.map.clone();
+    let v = json!({
+        "fsid": core.fsid().to_string(), "health": health_json(core, &checks, false), "election_epoch": 3,
+        "quorum": [rank], "quorum_names": [name], "quorum_age": age.as_secs(),
+        "monmap": {
+            "epoch": core.monmap().epoch.0, "min_mon_release_name": types::osdmap::release::name(core.monmap().min_mon_release),
+            "num_mons": core.monmap().mons.len(),
+        },
+        "osdmap": osd_summary_json(core), "pgmap": pgmap_summary_json(core),
+        "fsmap": {"epoch": 1, "by_rank": [], "up:standby": 0},
+        "mgrmap": {"available": mgr.available, "num_standbys": mgr.standbys.len(), "modules": mgr.modules, "services": mgr.services},
+        "servicemap": servicemap(core), "progress_events": {},
+    });
+    let core = &*core;
+    render(a, &v, || plain(core, &checks))
+}
+
+fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
+    let mut s =
+        format!("  cluster:\n    id:     {}\n    health: {}\n", core.fsid(), status_name(core, checks));
+    let mut order: Vec<_> = checks.iter().filter(|(c, _)| core.health.mutes.get(c).is_none()).collect();
+    order.sort_by(|x, y| y.1.severity.cmp(&x.1.severity));
+    for (_, c) in order {
+        s.push_str(&format!("            {}\n", c.summary));
+    }
+    if let Some(m) = muted_text(core) {
+        s.push_str(&format!("            {m}\n"));
+    }
+    let n = core.monmap().mons.len();
+    let age = pretty_timespan_span(core.now.since(core.started).as_secs_f64());
+    s.push_str(&format!(" \n  services:\n    mon: {n} daemons, quorum {} (age {age})\n", core.name()));
+    let m = &core.mgr.map;
+    if m.available {
+        s.push_str(&format!(
+            "    mgr: {}(active, since {})\n",
+            m.active_name,
+            ago(core, m.active_change.max(core.started))
+        ));
+    } else {
+        s.push_str("    mgr: no daemons active\n");
+    }
+    s.push_str(&format!("    osd: {}", osd_summary(core, false, "         ")));
+    for (name, v) in services(core) {
+        let n = v["daemons"].as_object().map_or(0, |d| d.len().saturating_sub(1));
+        s.push_str(&format!("    {name}: {n} daemon{} active ({n} hosts)\n", if n == 1 { "" } else { "s" }));
+    }
+    let (sum, space) = (core.pgmap.total(), core.pgmap.osd_sum());
+    s.push_str(&format!(
+        " \n  data:\n    pools:   {} pools, {} pgs\n    objects: {} objects, {}\n    usage:   {} used, {} / {} avail\n",
+        core.osd.map.pools.len(),
+        core.pgmap.pgs.len(),
+        si_u(sum.num_objects.max(0) as u64),
+        byte_u(sum.num_bytes.max(0) as u64),
+        byte_u(space.used_raw()),
+        byte_u(space.available),
+        byte_u(space.total),
+    ));
+    s.push_str("    pgs:     ");
+    s.push_str(&pg_bars(core));
+    let io = rate_lines(core);
+    if !io.is_empty() {
+        s.push_str(" \n  io:\n");
+        for (k, v) in io {
+            s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
+        }
+    }
+    s.push_str(" \n");
+    s
+}

@@ -1,0 +1,489 @@
+//! [`MonCore`]: the monitor (and manager) as a pure machine.
+//!
+//! Invariants:
+//! - State changes only by committed proposals, one in flight; changes prepared meanwhile wait. Messages that want to change
+//!   something while a proposal is in flight are kept and handled after its commit, in order.
+//! - A reply that promises a change leaves only after the commit that holds it.
+//! - What subscribers are told is committed.
+
+use crate::auth::AuthMon;
+use crate::authz;
+use crate::commands;
+use crate::config::ConfigMon;
+use crate::event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
+use crate::health::HealthMon;
+use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
+use crate::log::LogMon;
+use crate::mgrmon::MgrMon;
+use crate::osdmon::OsdMon;
+use crate::pgmap::PgMap;
+use crate::session::Session;
+use crate::table::{Table, encoded};
+use bytes::Bytes;
+use cephx::env::Env;
+use cephx::keyserver::AuthConfig;
+use denc::Decoder;
+use messages::{Message, kinds};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
+use types::monmap::MonMap;
+use types::{EntityName, EntityType, Fsid, Utime};
+
+/// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
+const DEFERRED_MAX: usize = 20_000;
+
+/// What a monitor is told at start.
+#[derive(Clone, Debug)]
+pub struct MonConfig {
+    /// Our name, without `mon.`.
+    pub name: String,
+    /// Options by name, from the configuration file and the command line.
+    pub options: BTreeMap<String, String>,
+    /// Version text of `ceph versions` and `version`.
+    pub version: String,
+    /// Login policy.
+    pub auth: AuthConfig,
+}
+
+impl MonConfig {
+    /// An option as text: what was configured, else stock's default.
+    pub fn opt(&self, name: &str) -> String {
+        match self.options.get(name) {
+            Some(v) => v.clone(),
+            None => crate::options::find(name).map_or_else(String::new, |o| o.default.to_owned()),
+        }
+    }
+    /// An option as a number.
+    pub fn num(&self, name: &str) -> f64 {
+        self.opt(name).trim().parse().unwrap_or(0.0)
+    }
+    /// An option as a switch.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.opt(name).as_str(), "true" | "1" | "yes" | "on")
+    }
+}
+
+/// Something to do once the next commit happened.
+#[derive(Debug)]
+pub(crate) enum AfterCommit {
+    Send(SessionId, Message),
+    /// OSDMaps from this epoch on.
+    Maps(SessionId, u32),
+    /// Handle this message again.
+    Retry(SessionId, Message),
+    Local {
+        token: u64,
+        ret: i32,
+        outs: String,
+        data: Bytes,
+    },
+}
+
+/// The machine. See the module's documentation.
+pub struct MonCore {
+    pub(crate) cfg: MonConfig,
+    pub(crate) env: Rc<dyn Env>,
+    pub(crate) now: Utime,
+    pub(crate) kv: Kv,
+    pub(crate) in_flight: Option<Proposal>,
+    pub(crate) monmap: MonMap,
+    pub(crate) osd: OsdMon,
+    pub(crate) auth: AuthMon,
+    pub(crate) config: ConfigMon,
+    pub(crate) config_key: Table<Bytes>,
+    pub(crate) log: LogMon,
+    pub(crate) health: HealthMon,
+    pub(crate) mgr: MgrMon,
+    pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
+    pub(crate) pgmap: PgMap,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) started: Utime,
+    deferred: VecDeque<MonEvent>,
+    after: Vec<AfterCommit>,
+    after_in_flight: Vec<AfterCommit>,
+    pub(crate) effects: Vec<MonEffect>,
+    log_seq: u64,
+    last_sample: Utime,
+    required_features: u64,
+}
+
+impl MonCore {
+    /// Opens a store that [`crate::mkfs`] made: `snapshot` is all of its keys.
+    pub fn new(
+        cfg: MonConfig,
+        snapshot: BTreeMap<String, Bytes>,
+        env: Rc<dyn Env>,
+    ) -> Result<MonCore, String> {
+        let now = env.now();
+        let kv = Kv::new(snapshot);
+        let bytes = kv.get("monmap/current").ok_or("the store has no monmap: it was not made by --mkfs")?;
+        let monmap: MonMap =
+            Decoder::new(bytes).get().map_err(|e| format!("the monmap in the store does not decode: {e}"))?;
+        if monmap.rank_of(&cfg.name).is_none() {
+            return Err(format!("mon.{} is not in the monmap", cfg.name));
+        }
+        let osd =
+            OsdMon::load(&kv, now).map_err(|e| format!("the osdmap in the store does not decode: {e}"))?;
+        let mut core = MonCore {
+            monmap,
+            osd,
+            auth: AuthMon::load(&kv),
+            config: ConfigMon::load(&kv),
+            config_key: Table::load("config-key/", &kv),
+            log: LogMon::load(&kv),
+            health: HealthMon::load(&kv),
+            mgr: MgrMon::load(&kv),
+            mon_metadata: Table::load("mon/metadata/", &kv),
+            pgmap: PgMap::default(),
+            sessions: BTreeMap::new(),
+            started: now,
+            deferred: VecDeque::new(),
+            after: Vec::new(),
+            after_in_flight: Vec::new(),
+            effects: Vec::new(),
+            log_seq: 0,
+            last_sample: Utime::ZERO,
+            required_features: 0,
+            in_flight: None,
+            kv,
+            now,
+            env,
+            cfg,
+        };
+        core.osd_committed();
+        Ok(core)
+    }
+
+    /// The cluster's id.
+    pub fn fsid(&self) -> Fsid {
+        self.monmap.fsid
+    }
+    /// The monitor map.
+    pub fn monmap(&self) -> &MonMap {
+        &self.monmap
+    }
+    /// Our rank.
+    pub fn rank(&self) -> usize {
+        self.monmap.rank_of(&self.cfg.name).unwrap_or(0)
+    }
+    /// The auth service, for logins.
+    pub fn auth(&self) -> &AuthMon {
+        &self.auth
+    }
+    /// The auth service, to take global ids.
+    pub fn auth_mut(&mut self) -> &mut AuthMon {
+        &mut self.auth
+    }
+    /// Name of this monitor.
+    pub fn name(&self) -> &str {
+        &self.cfg.name
+    }
+    /// Last committed version.
+    pub fn version(&self) -> u64 {
+        self.kv.version()
+    }
+    /// Feature bits that peers must have.
+    pub fn required_features(&self) -> u64 {
+        self.required_features
+    }
+
+    /// The one entry: takes an event, gives what must be done.
+    pub fn handle(&mut self, now: Utime, event: MonEvent) -> Vec<MonEffect> {
+        self.now = now;
+        self.one(event);
+        self.flush();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn one(&mut self, event: MonEvent) {
+        match event {
+            MonEvent::Opened(id, peer) => {
+                self.sessions.insert(id, Session::new(id, peer, self.now));
+            }
+            MonEvent::LoggedIn(id, peer) => {
+                if let Some(s) = self.sessions.get_mut(&id) {
+                    s.peer = peer;
+                }
+                self.send_monmap(id);
+            }
+            MonEvent::Closed(id) => {
+                self.sessions.remove(&id);
+                self.mgr.closed(id);
+            }
+            MonEvent::Message(id, msg) => self.message(id, msg),
+            MonEvent::Committed(version) => self.committed(version),
+            MonEvent::Tick => self.tick(),
+            MonEvent::LocalCommand { token, command } => self.local_command(token, command),
+            MonEvent::NeedGlobalIds => {
+                let cfg = self.cfg.auth.clone();
+                let env = self.env.clone();
+                self.auth.tick(&cfg, &*env);
+            }
+            MonEvent::MgrAddrs(addrs) => {
+                let name = self.cfg.name.clone();
+                let fresh = self.in_flight.is_none();
+                if !fresh {
+                    return self.defer(MonEvent::MgrAddrs(addrs));
+                }
+                let gid = self.auth.new_global_id();
+                if gid.is_none() {
+                    // The first batch of ids is on its way.
+                    return self.defer(MonEvent::MgrAddrs(addrs));
+                }
+                self.mgr.activate(&name, gid.unwrap_or(0), addrs, self.now);
+            }
+            MonEvent::Metadata(list) => {
+                let name = self.cfg.name.clone();
+                self.mon_metadata.set(name, list.into_iter().collect());
+            }
+        }
+    }
+
+    fn defer(&mut self, event: MonEvent) {
+        if self.deferred.len() < DEFERRED_MAX {
+            self.deferred.push_back(event);
+        }
+    }
+
+    fn message(&mut self, id: SessionId, msg: Message) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        match authz::message(s, msg.header.kind) {
+            authz::Verdict::Allow => {}
+            authz::Verdict::Ignore => {
+                let what = kinds::name(msg.header.kind);
+                let line = format!("ignoring {what} from {} ({})", s.peer.entity, s.peer.name);
+                return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
+            }
+        }
+        if self.in_flight.is_some() && self.wants_to_write(&msg) {
+            return self.defer(MonEvent::Message(id, msg));
+        }
+        if let Err(e) = self.dispatch(id, &msg) {
+            let what = kinds::name(msg.header.kind);
+            self.effects.push(MonEffect::Log(LogLevel::Error, format!("bad {what} from session {id}: {e}")));
+            // A peer that sends what cannot be decoded is cut off, as the messenger of stock does.
+            self.effects.push(MonEffect::Close(id));
+        }
+    }
+
+    fn wants_to_write(&self, msg: &Message) -> bool {
+        match msg.header.kind {
+            kinds::MON_COMMAND | kinds::MGR_COMMAND | kinds::COMMAND => commands::message_writes(msg),
+            kinds::POOLOP
+            | kinds::OSD_BOOT
+            | kinds::OSD_ALIVE
+            | kinds::OSD_FAILURE
+            | kinds::OSD_MARK_ME_DOWN
+            | kinds::OSD_MARK_ME_DEAD
+            | kinds::OSD_FULL
+            | kinds::OSD_PGTEMP
+            | kinds::OSD_PG_CREATED
+            | kinds::OSD_PG_READY_TO_MERGE
+            | kinds::LOG => true,
+            _ => false,
+        }
+    }
+
+    fn local_command(&mut self, token: u64, command: String) {
+        if self.in_flight.is_some() && commands::text_writes(&command) {
+            return self.defer(MonEvent::LocalCommand { token, command });
+        }
+        let ctx = commands::Ctx {
+            entity: "client.admin".into(),
+            role: Role::Local,
+            input: Bytes::new(),
+            session: None,
+        };
+        let (out, wait) = commands::run(self, &[command], &ctx);
+        if wait {
+            self.after.push(AfterCommit::Local { token, ret: out.ret, outs: out.outs, data: out.data });
+        } else {
+            self.effects.push(MonEffect::LocalReply { token, ret: out.ret, outs: out.outs, data: out.data });
+        }
+    }
+
+    /// Sends at once.
+    pub(crate) fn send(&mut self, id: SessionId, msg: Message) {
+        self.effects.push(MonEffect::Send(id, msg));
+    }
+    /// Sends when what is staged now has been committed (at once when nothing is).
+    pub(crate) fn send_after_commit(&mut self, id: SessionId, msg: Message) {
+        self.after.push(AfterCommit::Send(id, msg));
+    }
+
+    /// Does something after the next commit.
+    pub(crate) fn later(&mut self, a: AfterCommit) {
+        self.after.push(a);
+    }
+
+    /// Adds to the cluster log.
+    pub(crate) fn clog(&mut self, channel: &str, prio: LogPrio, msg: String) {
+        self.log_seq += 1;
+        let rank = self.rank();
+        let addrs = self.monmap.addrs_of_rank(rank).cloned().unwrap_or_default();
+        self.log.add(LogEntry {
+            name: LogName::new(EntityType::MON, self.cfg.name.clone()),
+            rank: EntityName::mon(rank as i64),
+            addrs,
+            stamp: self.now,
+            seq: self.log_seq,
+            prio,
+            msg,
+            channel: channel.to_owned(),
+        });
+    }
+
+    fn dirty(&self) -> bool {
+        self.osd.is_dirty()
+            || self.auth.is_dirty()
+            || self.config.values.is_dirty()
+            || self.config.history.is_dirty()
+            || self.config_key.is_dirty()
+            || self.log.entries.is_dirty()
+            || self.health.is_dirty()
+            || self.mgr.is_dirty()
+            || self.mon_metadata.is_dirty()
+    }
+
+    /// Proposes what is staged, if nothing is in flight; replies that wait for nothing leave.
+    fn flush(&mut self) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        // What could not be done before a commit is tried now: each may stage more.
+        if !self.dirty() {
+            for a in std::mem::take(&mut self.after) {
+                self.release(a);
+            }
+            return;
+        }
+        let mut batch = Batch::default();
+        self.osd.stage(&mut batch, self.now);
+        self.auth.stage(&mut batch);
+        self.config.stage(&mut batch);
+        self.config_key.stage(&mut batch);
+        self.log.stage(&mut batch);
+        self.health.stage(&mut batch);
+        self.mgr.stage(&mut batch);
+        self.mon_metadata.stage(&mut batch);
+        if batch.is_empty() {
+            for a in std::mem::take(&mut self.after) {
+                self.release(a);
+            }
+            return;
+        }
+        let version = self.kv.version() + 1;
+        batch.put(VERSION_KEY, encoded(&version));
+        let p = Proposal { version, batch };
+        self.after_in_flight = std::mem::take(&mut self.after);
+        self.in_flight = Some(p.clone());
+        self.effects.push(MonEffect::Propose(p));
+    }
+
+    fn release(&mut self, a: AfterCommit) {
+        match a {
+            AfterCommit::Send(id, msg) => self.effects.push(MonEffect::Send(id, msg)),
+            AfterCommit::Maps(id, first) => self.send_osdmaps(id, first, false),
+            AfterCommit::Retry(id, msg) => self.one(MonEvent::Message(id, msg)),
+            AfterCommit::Local { token, ret, outs, data } => {
+                self.effects.push(MonEffect::LocalReply { token, ret, outs, data });
+            }
+        }
+    }
+
+    fn committed(&mut self, version: u64) {
+        let Some(p) = self.in_flight.take_if(|p| p.version == version) else { return };
+        self.kv.apply(&p.batch);
+        let osd = self.osd.commit(&p.batch);
+        let auth = self.auth.commit(&p.batch);
+        let config = self.config.commit(&p.batch);
+        self.config_key.commit(&p.batch);
+        let entries = self.log.commit(&p.batch);
+        self.health.commit(&p.batch);
+        let mgr = self.mgr.commit(&p.batch);
+        self.mon_metadata.commit(&p.batch);
+        if osd {
+            self.osd_committed();
+            self.publish_osdmap();
+        }
+        if auth {
+            self.effects.push(MonEffect::AuthChanged);
+        }
+        if config {
+            self.publish_config();
+        }
+        if mgr {
+            self.publish_mgrmap();
+        }
+        if !entries.is_empty() {
+            self.publish_log(&entries);
+        }
+        for a in std::mem::take(&mut self.after_in_flight) {
+            self.release(a);
+        }
+        // All that waited is handled into one next proposal.
+        for _ in 0..self.deferred.len() {
+            let Some(e) = self.deferred.pop_front() else { break };
+            self.one(e);
+        }
+    }
+
+    /// After the OSDMap changed: what follows from it.
+    fn osd_committed(&mut self) {
+        let pools = self.osd.pool_pgs();
+        self.pgmap.sync_pools(&pools);
+        let up = self.osd.up_osds();
+        self.pgmap.mark_stale(&up);
+        let gone: Vec<_> = self.pgmap.osds.keys().copied().filter(|o| !self.osd.exists(*o)).collect();
+        for o in gone {
+            self.pgmap.remove_osd(o);
+        }
+        let need = self.osd.required_features();
+        if need != self.required_features {
+            self.required_features = need;
+            self.effects.push(MonEffect::RequireFeatures(need));
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.now.since(self.last_sample) >= Duration::from_secs(2) {
+            self.last_sample = self.now;
+            self.pgmap.sample(self.now);
+        }
+        if self.in_flight.is_some() {
+            return;
+        }
+        let cfg = self.cfg.auth.clone();
+        let env = self.env.clone();
+        self.auth.tick(&cfg, &*env);
+        self.osd_tick();
+        self.health_tick();
+        self.expire_sessions();
+    }
+
+    /// Sessions whose right ended, or whose entity was removed or lost its caps, end.
+    fn expire_sessions(&mut self) {
+        let gone: Vec<SessionId> = self
+            .sessions
+            .values()
+            .filter(|s| {
+                s.peer.authenticated && s.peer.role == Role::Mon && !s.peer.entity.starts_with("mon.")
+            })
+            .filter(|s| {
+                !self.cfg.auth.client_methods.contains(&msgr::auth::METHOD_NONE)
+                    && self.auth.entities.get(&s.peer.entity).is_none()
+            })
+            .map(|s| s.id)
+            .collect();
+        for id in gone {
+            self.effects.push(MonEffect::Close(id));
+        }
+    }
+
+    /// Sessions of a peer on either listener.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Peer)> {
+        self.sessions.iter().map(|(id, s)| (id, &s.peer))
+    }
+}

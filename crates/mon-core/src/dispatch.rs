@@ -1,0 +1,455 @@
+//! One handler per message type.
+
+use crate::authz;
+use crate::commands::{self, Ctx};
+use crate::core::MonCore;
+use crate::event::SessionId;
+use crate::mgrmon::Daemon;
+use crate::session::SUBS_MAX;
+use denc::DencError;
+use messages::{
+    MCommand, MCommandReply, MConfig, MGetPoolStats, MGetPoolStatsReply, MLog, MLogAck, MMgrCommand,
+    MMgrCommandReply, MMgrConfigure, MMgrMap, MMgrOpen, MMgrReport, MMonCommand, MMonCommandAck,
+    MMonGetOsdMap, MMonGetPurgedSnaps, MMonGetPurgedSnapsReply, MMonGetVersion, MMonGetVersionReply, MMonMap,
+    MMonSubscribe, MPgStats, MPgStatsAck, MPing, MPoolOp, MStatfs, MStatfsReply, Message, PaxosHeader, kinds,
+};
+use std::collections::BTreeMap;
+use types::logentry::LogEntry;
+use types::osdmap::OsdMapIncremental;
+use types::{Epoch, OsdId};
+
+/// Log entries taken from one message.
+const LOG_ENTRIES_MAX: usize = 1000;
+
+impl MonCore {
+    pub(crate) fn dispatch(&mut self, id: SessionId, msg: &Message) -> Result<(), DencError> {
+        match msg.header.kind {
+            kinds::MON_GET_MAP => self.send_monmap(id),
+            kinds::MON_SUBSCRIBE => self.subscribe(id, msg.decode()?),
+            kinds::MON_GET_VERSION => self.get_version(id, msg.decode()?, msg.header.tid),
+            kinds::MON_GET_OSDMAP => self.get_osdmap(id, msg.decode()?),
+            kinds::MON_COMMAND => self.mon_command(id, msg.decode()?, msg.header.tid),
+            kinds::COMMAND => self.tell_command(id, msg.decode()?, msg.header.tid),
+            kinds::MGR_COMMAND => self.mgr_command(id, msg.decode()?, msg.header.tid),
+            kinds::STATFS => self.statfs(id, msg.decode()?, msg.header.tid),
+            kinds::GET_POOL_STATS => self.pool_stats(id, msg.decode()?, msg.header.tid),
+            kinds::POOLOP => self.pool_op(id, msg.decode::<MPoolOp>()?, msg.header.tid),
+            kinds::PING => self.ping(id),
+            kinds::LOG => self.take_log(id, msg.decode()?),
+            kinds::OSD_BOOT => self.osd_boot(id, msg.decode()?),
+            kinds::OSD_ALIVE => self.osd_alive(id, msg.decode()?),
+            kinds::OSD_FAILURE => self.osd_failure(id, msg.decode()?),
+            kinds::OSD_MARK_ME_DOWN => self.osd_mark_me_down(id, msg.decode()?),
+            kinds::OSD_MARK_ME_DEAD => self.osd_mark_me_dead(id, msg.decode()?),
+            kinds::OSD_FULL => self.osd_full(id, msg.decode()?),
+            kinds::OSD_BEACON => self.osd_beacon(id, msg.decode()?),
+            kinds::OSD_PGTEMP => self.osd_pgtemp(id, msg.decode()?),
+            kinds::OSD_PG_CREATED => self.osd_pg_created(id, msg.decode()?),
+            kinds::MON_GET_PURGED_SNAPS => self.get_purged_snaps(id, msg.decode()?, msg.header.tid),
+            kinds::MGR_OPEN => self.mgr_open(id, msg.decode()?),
+            kinds::MGR_REPORT => self.mgr_report(id, msg.decode()?),
+            kinds::MGR_CLOSE => self.mgr.closed(id),
+            kinds::PG_STATS => self.pg_stats(id, msg.decode()?, msg.header.tid),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send_monmap(&mut self, id: SessionId) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let m = MMonMap::new(&self.monmap, f);
+        self.send(id, Message::new(&m, f));
+    }
+
+    fn subscribe(&mut self, id: SessionId, m: MMonSubscribe) {
+        let mut allowed = Vec::new();
+        {
+            let Some(s) = self.sessions.get_mut(&id) else { return };
+            if !m.hostname.is_empty() && m.hostname.len() < 256 {
+                s.hostname = m.hostname.clone();
+            }
+            for (what, item) in &m.what {
+                // Stock's older name.
+                let what = if what == "osdmap.full" { "osdmap" } else { what.as_str() };
+                if !authz::subscription(s, what) || (s.subs.len() >= SUBS_MAX && !s.subs.contains_key(what)) {
+                    continue;
+                }
+                if what.starts_with("log-") {
+                    s.subs.retain(|k, _| !k.starts_with("log-"));
+                }
+                s.subs.insert(what.to_owned(), *item);
+                allowed.push(what.to_owned());
+            }
+        }
+        for what in allowed {
+            match what.as_str() {
+                "monmap" => self.check_monmap_sub(id),
+                "config" => self.check_config_sub(id, true),
+                "mgrmap" => self.check_mgrmap_sub(id),
+                "osdmap" => self.check_osdmap_sub(id),
+                "osd_pg_creates" => self.check_pg_creates_sub(id),
+                w => self.check_other_sub(id, w),
+            }
+        }
+    }
+
+    /// Takes a subscription's turn when `version` is new to it: true when it shall be sent.
+    fn sub_due(&mut self, id: SessionId, what: &str, version: u64) -> bool {
+        let Some(s) = self.sessions.get_mut(&id) else { return false };
+        let Some(sub) = s.subs.get_mut(what) else { return false };
+        if sub.start > version {
+            return false;
+        }
+        if sub.is_onetime() {
+            s.subs.remove(what);
+        } else {
+            sub.start = version + 1;
+        }
+        true
+    }
+
+    fn check_monmap_sub(&mut self, id: SessionId) {
+        if self.sub_due(id, "monmap", self.monmap.epoch.0.into()) {
+            self.send_monmap(id);
+        }
+    }
+
+    pub(crate) fn check_mgrmap_sub(&mut self, id: SessionId) {
+        if !self.sub_due(id, "mgrmap", self.mgr.map.epoch.0.into()) {
+            return;
+        }
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let m = MMgrMap { map: self.mgr.map.clone() };
+        self.send(id, Message::new(&m, f));
+    }
+
+    pub(crate) fn publish_mgrmap(&mut self) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.check_mgrmap_sub(id);
+        }
+    }
+
+    /// What a session is configured to.
+    pub(crate) fn config_for(&self, id: SessionId) -> Option<BTreeMap<String, String>> {
+        let s = self.sessions.get(&id)?;
+        let class = s.osd_id().and_then(|o| crate::crushutil::class_of(&self.osd.map.crush, o)).unwrap_or("");
+        let all = self.config.effective(&s.peer.entity, &s.hostname, class);
+        Some(all.into_iter().map(|(k, (_, v))| (k, v)).collect())
+    }
+
+    pub(crate) fn check_config_sub(&mut self, id: SessionId, always: bool) {
+        let Some(config) = self.config_for(id) else { return };
+        let Some(s) = self.sessions.get_mut(&id) else { return };
+        let Some(sub) = s.subs.get("config").copied() else { return };
+        if !always && s.config_sent.as_ref() == Some(&config) {
+            return;
+        }
+        if sub.is_onetime() {
+            s.subs.remove("config");
+        }
+        s.config_sent = Some(config.clone());
+        let f = s.features();
+        self.send(id, Message::new(&MConfig { config }, f));
+    }
+
+    pub(crate) fn publish_config(&mut self) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.check_config_sub(id, false);
+        }
+    }
+
+    fn check_other_sub(&mut self, id: SessionId, what: &str) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let msg = match what {
+            "fsmap" => {
+                let map = types::fsmap::FsMap::empty(Epoch(1));
+                Message::new(&messages::MFsMap { epoch: Epoch(1), fsmap: map }, f)
+            }
+            "fsmap.user" => {
+                let map = types::fsmap::FsMapUser {
+                    epoch: Epoch(1),
+                    legacy_client_fscid: -1,
+                    ..Default::default()
+                };
+                Message::new(&messages::MFsMapUser { epoch: Epoch(1), fsmap: map }, f)
+            }
+            // No file systems: there is no MDS map to send, as with stock.
+            _ => return,
+        };
+        if self.sub_due(id, what, 1) {
+            self.send(id, msg);
+        }
+    }
+
+    /// Sends new cluster log entries to whoever watches.
+    pub(crate) fn publish_log(&mut self, entries: &[LogEntry]) {
+        let fsid = self.fsid();
+        let mut out = Vec::new();
+        for s in self.sessions.values() {
+            let Some(level) =
+                s.subs.keys().find_map(|k| k.strip_prefix("log-")).and_then(crate::log::parse_level)
+            else {
+                continue;
+            };
+            let some: Vec<LogEntry> = entries.iter().filter(|e| e.prio.0 >= level.0).cloned().collect();
+            if !some.is_empty() {
+                let m = MLog { paxos: PaxosHeader::default(), fsid, entries: some };
+                out.push((s.id, Message::new(&m, s.features())));
+            }
+        }
+        for (id, m) in out {
+            self.send(id, m);
+        }
+    }
+
+    fn get_version(&mut self, id: SessionId, m: MMonGetVersion, tid: u64) {
+        let (version, oldest_version): (u64, u64) = match m.what.as_str() {
+            "osdmap" => (self.osd.map.epoch.0.into(), self.osd.first.into()),
+            "monmap" => (self.monmap.epoch.0.into(), 1),
+            "mgrmap" => (self.mgr.map.epoch.0.into(), 1),
+            "fsmap" | "mdsmap" => (1, 1),
+            _ => return,
+        };
+        let r = MMonGetVersionReply { handle: m.handle, version, oldest_version };
+        self.reply(id, &r, tid);
+    }
+
+    fn reply<P: messages::Payload>(&mut self, id: SessionId, p: &P, tid: u64) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let msg = Message::new(p, s.features()).with_tid(tid);
+        self.send(id, msg);
+    }
+
+    pub(crate) fn reply_later<P: messages::Payload>(&mut self, id: SessionId, p: &P, tid: u64) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let msg = Message::new(p, s.features()).with_tid(tid);
+        self.send_after_commit(id, msg);
+    }
+
+    fn get_osdmap(&mut self, id: SessionId, m: MMonGetOsdMap) {
+        let newest = self.osd.map.epoch.0;
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let mut r = messages::MOsdMap {
+            fsid: self.fsid(),
+            oldest: Epoch(self.osd.first),
+            newest: Epoch(newest),
+            ..messages::MOsdMap::default()
+        };
+        const MAX: usize = 40;
+        for e in (m.full_first.0.max(self.osd.first)..=m.full_last.0.min(newest)).take(MAX) {
+            if let Some(b) = self.osd.full_bytes(&self.kv, e, f) {
+                r.maps.insert(Epoch(e), b);
+            }
+        }
+        for e in (m.inc_first.0.max(self.osd.first)..=m.inc_last.0.min(newest)).take(MAX) {
+            if let Some(b) = self.osd.inc_bytes(&self.kv, e, f) {
+                r.incremental_maps.insert(Epoch(e), b);
+            }
+        }
+        self.send(id, Message::new(&r, f));
+    }
+
+    fn ctx(&self, id: SessionId, input: bytes::Bytes) -> Option<Ctx> {
+        let s = self.sessions.get(&id)?;
+        Some(Ctx { entity: s.peer.entity.clone(), role: s.peer.role, input, session: Some(id) })
+    }
+
+    fn mon_command(&mut self, id: SessionId, m: MMonCommand, tid: u64) {
+        let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
+        if m.fsid != self.fsid() && !m.fsid.is_zero() {
+            return;
+        }
+        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let version = self.version();
+        let r = MMonCommandAck {
+            paxos: PaxosHeader::new(version),
+            r: out.ret,
+            rs: out.outs,
+            cmd: m.cmd,
+            data: out.data,
+        };
+        if wait { self.reply_later(id, &r, tid) } else { self.reply(id, &r, tid) }
+    }
+
+    fn tell_command(&mut self, id: SessionId, m: MCommand, tid: u64) {
+        let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
+        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let r = MCommandReply { r: out.ret, rs: out.outs, data: out.data };
+        if wait { self.reply_later(id, &r, tid) } else { self.reply(id, &r, tid) }
+    }
+
+    fn mgr_command(&mut self, id: SessionId, m: MMgrCommand, tid: u64) {
+        let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
+        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let r = MMgrCommandReply { r: out.ret, rs: out.outs, data: out.data };
+        if wait { self.reply_later(id, &r, tid) } else { self.reply(id, &r, tid) }
+    }
+
+    fn ping(&mut self, id: SessionId) {
+        let text = crate::fmt::pretty(&commands::mon_status_json(self));
+        let Some(s) = self.sessions.get(&id) else { return };
+        let m = Message::new(&MPing::with_text(&text), s.features());
+        self.send(id, m);
+    }
+
+    fn statfs(&mut self, id: SessionId, m: MStatfs, tid: u64) {
+        if m.fsid != self.fsid() {
+            return;
+        }
+        let (total, used, avail, objects) = match m.data_pool.filter(|p| self.osd.map.pool(*p).is_some()) {
+            Some(pool) => {
+                let s = self.pgmap.pool_stat(pool);
+                let used = commands::pool_used_bytes(self, pool);
+                let avail = commands::pool_max_avail(self, pool);
+                (used + avail, used, avail, s.stats.sum.num_objects.max(0) as u64)
+            }
+            None => {
+                let s = self.pgmap.osd_sum();
+                (s.total, s.used_raw(), s.available, self.pgmap.total().num_objects.max(0) as u64)
+            }
+        };
+        let r = MStatfsReply {
+            fsid: m.fsid,
+            version: self.pgmap.version,
+            kb: total / 1024,
+            kb_used: used / 1024,
+            kb_avail: avail / 1024,
+            num_objects: objects,
+        };
+        self.reply(id, &r, tid);
+    }
+
+    fn pool_stats(&mut self, id: SessionId, m: MGetPoolStats, tid: u64) {
+        if m.fsid != self.fsid() {
+            return;
+        }
+        let mut pool_stats = BTreeMap::new();
+        for name in &m.pools {
+            if let Some(pool) = self.osd.map.pool_by_name(name) {
+                pool_stats.insert(name.clone(), self.pgmap.pool_stat(pool));
+            }
+        }
+        let r = MGetPoolStatsReply {
+            paxos: PaxosHeader::new(self.pgmap.version),
+            fsid: m.fsid,
+            pool_stats,
+            per_pool: true,
+        };
+        self.reply(id, &r, tid);
+    }
+
+    fn take_log(&mut self, id: SessionId, m: MLog) {
+        if m.fsid != self.fsid() {
+            return;
+        }
+        let Some(s) = self.sessions.get(&id) else { return };
+        let entity = s.peer.entity.clone();
+        let Some(last) = m.entries.last() else { return };
+        let ack = MLogAck { fsid: m.fsid, last: last.seq, channel: last.channel.clone() };
+        for mut e in m.entries.into_iter().take(LOG_ENTRIES_MAX) {
+            // Nobody speaks for someone else.
+            if let Some(n) = types::logentry::AuthName::parse(&entity) {
+                e.name = n;
+            }
+            self.log.add(e);
+        }
+        self.reply_later(id, &ack, 0);
+    }
+
+    fn get_purged_snaps(&mut self, id: SessionId, m: MMonGetPurgedSnaps, tid: u64) {
+        let newest = self.osd.map.epoch.0;
+        let start = m.start.0.max(self.osd.first);
+        let last = m.last.0.min(newest);
+        let mut purged_snaps = BTreeMap::new();
+        for e in start..=last {
+            let key = crate::kv::num_key("osdmap/inc/", e.into());
+            let Some(inc) = self.kv.get(&key).and_then(|b| denc::from_bytes::<OsdMapIncremental>(b).ok())
+            else {
+                continue;
+            };
+            if inc.new_purged_snaps.is_empty() {
+                continue;
+            }
+            purged_snaps.insert(Epoch(e), inc.new_purged_snaps);
+        }
+        let r = MMonGetPurgedSnapsReply {
+            paxos: PaxosHeader::default(),
+            start: Epoch(start),
+            last: Epoch(last),
+            purged_snaps,
+        };
+        self.reply(id, &r, tid);
+    }
+
+    fn mgr_open(&mut self, id: SessionId, m: MMgrOpen) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let (f, gid) = (s.features(), s.peer.global_id);
+        let service = !m.service_name.is_empty() && m.service_daemon.is_some();
+        let kind = if m.service_name.is_empty() { s.kind().name() } else { m.service_name.as_str() };
+        let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
+        let d = Daemon {
+            name: format!("{kind}.{}", m.daemon_name),
+            metadata,
+            service,
+            status,
+            since: self.now,
+            gid,
+            ..Daemon::default()
+        };
+        self.mgr.daemons.insert(id, d);
+        // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
+        let c = MMgrConfigure { stats_period_secs: 5, stats_threshold: 11, ..MMgrConfigure::default() };
+        self.send(id, Message::new(&c, f));
+    }
+
+    fn mgr_report(&mut self, id: SessionId, m: MMgrReport) {
+        let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
+        if let Some(status) = m.daemon_status {
+            d.status = status;
+        }
+        const SLOW_OPS: u8 = 0;
+        d.slow_ops = 0;
+        for h in &m.daemon_health_metrics {
+            if h.kind == SLOW_OPS {
+                // Two halves: number, and age of the oldest in seconds.
+                d.slow_ops = h.value >> 32;
+                d.oldest_slow_secs = h.value & 0xffff_ffff;
+            }
+        }
+    }
+
+    fn pg_stats(&mut self, id: SessionId, m: MPgStats, tid: u64) {
+        let Some(osd) = self.sessions.get(&id).and_then(|s| s.osd_id()).map(OsdId) else { return };
+        if m.fsid != self.fsid() || !self.osd.map.is_up(osd) {
+            return;
+        }
+        let mut ack = MPgStatsAck::default();
+        let now = self.now;
+        for ((pool, o), _) in self.pgmap.pool_statfs.clone() {
+            if o == osd && !m.pool_stat.contains_key(&pool) {
+                self.pgmap.pool_statfs.remove(&(pool, o));
+            }
+        }
+        for (pool, s) in m.pool_stat {
+            if self.osd.map.pool(pool).is_some() {
+                self.pgmap.pool_statfs.insert((pool, osd), s);
+            }
+        }
+        self.pgmap.apply_osd(osd, m.osd_stat, now);
+        for (pg, stat) in m.pg_stat {
+            ack.pg_stat.insert(pg, (stat.reported_seq, stat.reported_epoch));
+            // A PG that someone serves has been created, however the report came about.
+            if stat.state & types::pgstat::pg_state::CREATING == 0 {
+                self.osd.creating.remove(&pg.to_string());
+            }
+            self.pgmap.apply_pg(pg, stat, now);
+        }
+        self.reply(id, &ack, tid);
+    }
+}

@@ -1,0 +1,332 @@
+//! The OSD service: the OSDMap, its history, and what the OSDs report about each other.
+//!
+//! Changes are made to a copy of the map ([`OsdMon::next`]); when they are proposed, the incremental is taken from the difference, and
+//! the map that becomes current is the old one with that incremental applied, so that its crc is what everyone else gets.
+//!
+//! History: every incremental since `first`; a full map at every [`FULL_EVERY`]th epoch and at the newest. Any full map in between is
+//! rebuilt.
+
+mod diff;
+mod failure;
+mod lifecycle;
+mod publish;
+mod tick;
+
+pub use diff::diff;
+pub use failure::Failures;
+pub(crate) use lifecycle::{set_state, set_weight};
+
+use crate::kv::{Batch, Kv, num_key};
+use crate::table::Table;
+use bytes::Bytes;
+use denc::{Decode, Decoder, DencError, Encode, Encoder, Features};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use types::interval_set::IntervalSet;
+use types::osdmap::{OsdMap, OsdMapIncremental, state};
+use types::pool::PgPool;
+use types::{Epoch, OsdId, PgId, PoolId, SnapId, Utime, features};
+
+/// A full map is kept at every so many epochs.
+const FULL_EVERY: u32 = 16;
+/// `mon_min_osdmap_epochs`: at least so many incrementals are kept.
+const EPOCHS_MIN: u32 = 500;
+/// However dirty the PGs, no more than so many.
+const EPOCHS_MAX: u32 = 20_000;
+/// Features that maps are stored with.
+pub const STORED: Features = Features(features::SUPPORTED);
+/// Feature bits that change a map's encoding.
+pub const SIGNIFICANT: u64 = features::SERVER_NAUTILUS
+    | features::SERVER_MIMIC
+    | features::SERVER_LUMINOUS
+    | features::SERVER_OCTOPUS
+    | features::SERVER_PACIFIC
+    | features::MSG_ADDR2;
+
+/// A PG that its pool created and no OSD has reported yet.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Creating {
+    /// Epoch of creation.
+    pub epoch: Epoch,
+    /// Time of creation.
+    pub stamp: Utime,
+}
+impl Encode for Creating {
+    fn encode(&self, e: &mut Encoder) {
+        e.put(&self.epoch);
+        e.put(&self.stamp);
+    }
+}
+impl Decode for Creating {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        Ok(Creating { epoch: d.get()?, stamp: d.get()? })
+    }
+}
+
+/// The service.
+pub struct OsdMon {
+    /// The committed map.
+    pub map: OsdMap,
+    /// First epoch that history goes back to.
+    pub first: u32,
+    next: Option<OsdMap>,
+    /// What OSDs said about themselves when they booted, by id.
+    pub metadata: Table<BTreeMap<String, String>>,
+    /// PGs being created, by `pool.seed`.
+    pub creating: Table<Creating>,
+    /// Snapshots that all PGs of a pool have purged, by pool.
+    pub purged: Table<IntervalSet>,
+    /// Reports of unreachable OSDs.
+    pub failures: Failures,
+    /// Since when an OSD has been down, as this monitor saw it.
+    pub down_since: BTreeMap<OsdId, Utime>,
+    /// Lower bound of the last clean epoch, by OSD, from its beacon; and when that came.
+    pub beacons: BTreeMap<OsdId, (Epoch, Utime)>,
+    /// Creation epochs given to PGs in this batch are the next epoch's; filled when it is staged.
+    new_creating: BTreeSet<PgId>,
+}
+
+impl OsdMon {
+    /// From the store.
+    pub fn load(kv: &Kv, now: Utime) -> Result<OsdMon, DencError> {
+        let newest = kv.range("osdmap/full/").last().map(|(_, b)| b.clone());
+        let map: OsdMap = match newest {
+            Some(b) => denc::from_bytes(&b)?,
+            None => OsdMap::default(),
+        };
+        let first = kv.range("osdmap/inc/").next().and_then(|(k, _)| k.parse().ok()).unwrap_or(map.epoch.0);
+        let down_since = map.osds().filter(|o| map.is_down(*o)).map(|o| (o, now)).collect();
+        let beacons = map.osds().filter(|o| map.is_up(*o)).map(|o| (o, (Epoch(0), now))).collect();
+        Ok(OsdMon {
+            map,
+            first,
+            next: None,
+            metadata: Table::load("osd/metadata/", kv),
+            creating: Table::load("osd/creating/", kv),
+            purged: Table::load("osd/purged/", kv),
+            failures: Failures::default(),
+            down_since,
+            beacons,
+            new_creating: BTreeSet::new(),
+        })
+    }
+
+    /// The map as it will be after the next commit, to change.
+    pub fn next(&mut self) -> &mut OsdMap {
+        self.next.get_or_insert_with(|| {
+            let mut m = self.map.clone();
+            m.new_removed_snaps = Arc::default();
+            m.new_purged_snaps = Arc::default();
+            m
+        })
+    }
+    /// The same to look at.
+    pub fn peek(&self) -> &OsdMap {
+        self.next.as_ref().unwrap_or(&self.map)
+    }
+    /// True when something is staged.
+    pub fn is_dirty(&self) -> bool {
+        self.next.is_some() || self.metadata.is_dirty() || self.purged.is_dirty() || self.creating.is_dirty()
+    }
+    /// A pool as it will be, to change.
+    pub fn pool_mut(&mut self, id: PoolId) -> Option<&mut PgPool> {
+        let next_epoch = self.map.epoch.next();
+        let m = self.next();
+        let p = Arc::make_mut(Arc::make_mut(&mut m.pools).get_mut(&id)?);
+        p.last_change = next_epoch;
+        Some(p)
+    }
+    /// Marks a new pool's PGs as being created.
+    pub fn create_pgs(&mut self, pool: PoolId, pg_num: u32) {
+        for seed in 0..pg_num {
+            self.new_creating.insert(PgId { pool, seed });
+        }
+    }
+
+    /// Moves what is staged into `batch`.
+    pub fn stage(&mut self, batch: &mut Batch, now: Utime) {
+        self.metadata.stage(batch);
+        self.purged.stage(batch);
+        if let Some(mut next) = self.next.take() {
+            prune_temps(&mut next);
+            if let Some(inc) = diff(&self.map, &next, now, STORED) {
+                self.stage_inc(batch, inc, now);
+            }
+        }
+        self.creating.stage(batch);
+    }
+
+    fn stage_inc(&mut self, batch: &mut Batch, mut inc: OsdMapIncremental, now: Utime) {
+        let mut m = self.map.clone();
+        m.crc = None;
+        if let Err(e) = m.apply_incremental(&inc) {
+            // Only a bug here can make an incremental that does not fit its own map.
+            panic!("incremental {} does not apply to its own map: {e}", inc.epoch);
+        }
+        let full = m.to_bytes(STORED);
+        inc.full_crc = m.crc_for(STORED);
+        let epoch = inc.epoch.0;
+        batch.put(num_key("osdmap/inc/", epoch.into()), encode_with(&inc, STORED));
+        batch.put(num_key("osdmap/full/", epoch.into()), full);
+        if epoch > 1 && (epoch - 1) % FULL_EVERY != 0 && epoch - 1 != self.first {
+            batch.delete(num_key("osdmap/full/", u64::from(epoch - 1)));
+        }
+        for pg in std::mem::take(&mut self.new_creating) {
+            if m.pools.contains_key(&pg.pool) {
+                self.creating.set(pg.to_string(), Creating { epoch: inc.epoch, stamp: now });
+            }
+        }
+        for pool in &inc.old_pools {
+            let gone: Vec<String> = self
+                .creating
+                .next_all()
+                .into_keys()
+                .filter(|k| k.split('.').next() == Some(&pool.0.to_string()))
+                .collect();
+            for k in gone {
+                self.creating.remove(&k);
+            }
+        }
+        self.trim(batch, epoch);
+    }
+
+    fn trim(&mut self, batch: &mut Batch, epoch: u32) {
+        let clean = self.map.osds().filter_map(|o| self.beacons.get(&o)).map(|b| b.0.0).min().unwrap_or(0);
+        let floor = epoch.saturating_sub(EPOCHS_MIN).min(clean).max(epoch.saturating_sub(EPOCHS_MAX));
+        let target = floor / FULL_EVERY * FULL_EVERY;
+        if target <= self.first {
+            return;
+        }
+        for e in self.first..target {
+            batch.delete(num_key("osdmap/inc/", e.into()));
+            batch.delete(num_key("osdmap/full/", e.into()));
+        }
+        batch.delete(num_key("osdmap/inc/", target.into()));
+        self.first = target;
+    }
+
+    /// Takes over a committed batch; true when there is a new epoch.
+    pub fn commit(&mut self, batch: &Batch) -> bool {
+        self.metadata.commit(batch);
+        self.purged.commit(batch);
+        self.creating.commit(batch);
+        let newest = batch.changes.iter().rev().find(|(k, v)| k.starts_with("osdmap/full/") && v.is_some());
+        let Some((_, Some(full))) = newest else { return false };
+        let Ok(map) = denc::from_bytes::<OsdMap>(full) else { return false };
+        if map.epoch <= self.map.epoch {
+            return false;
+        }
+        if self.first == 0 {
+            self.first = map.epoch.0;
+        }
+        self.map = map;
+        true
+    }
+
+    /// True when the snapshot's objects are gone from every PG.
+    pub fn was_purged(&self, pool: PoolId, snap: SnapId) -> bool {
+        self.purged.next(&pool.0.to_string()).is_some_and(|s| s.contains(snap.0))
+    }
+    /// PG counts by pool.
+    pub fn pool_pgs(&self) -> BTreeMap<PoolId, u32> {
+        self.map.pools.iter().map(|(id, p)| (*id, p.pg_num)).collect()
+    }
+    /// OSDs that are up.
+    pub fn up_osds(&self) -> BTreeSet<OsdId> {
+        self.map.osds().filter(|o| self.map.is_up(*o)).collect()
+    }
+    /// True when the OSD exists.
+    pub fn exists(&self, osd: OsdId) -> bool {
+        self.map.exists(osd)
+    }
+    /// A metadata field of an OSD.
+    pub fn meta(&self, osd: OsdId, key: &str) -> Option<&str> {
+        self.metadata.get(&osd.0.to_string())?.get(key).map(String::as_str)
+    }
+    /// Feature bits that peers must have, as they follow from the map.
+    pub fn required_features(&self) -> u64 {
+        self.map.required_features()
+    }
+
+    /// The full map of an epoch, rebuilt when it is not kept.
+    pub fn full_at(&self, kv: &Kv, epoch: u32) -> Option<OsdMap> {
+        if epoch == self.map.epoch.0 {
+            return Some(self.map.clone());
+        }
+        if epoch < self.first || epoch > self.map.epoch.0 {
+            return None;
+        }
+        let mut from = epoch;
+        let mut map: OsdMap = loop {
+            if let Some(b) = kv.get(&num_key("osdmap/full/", from.into())) {
+                break denc::from_bytes(b).ok()?;
+            }
+            from = from.checked_sub(1).filter(|f| *f >= self.first)?;
+        };
+        for e in from + 1..=epoch {
+            let b = kv.get(&num_key("osdmap/inc/", e.into()))?;
+            let inc: OsdMapIncremental = denc::from_bytes(b).ok()?;
+            map.crc = None;
+            map.apply_incremental(&inc).ok()?;
+        }
+        Some(map)
+    }
+    /// The bytes of a full map for a peer.
+    pub fn full_bytes(&self, kv: &Kv, epoch: u32, peer: Features) -> Option<Bytes> {
+        let stored = kv.get(&num_key("osdmap/full/", epoch.into()));
+        match stored {
+            Some(b) if same_encoding(peer) => Some(b.clone()),
+            _ => Some(self.full_at(kv, epoch)?.to_bytes(encoding_for(peer))),
+        }
+    }
+    /// The bytes of an incremental for a peer.
+    pub fn inc_bytes(&self, kv: &Kv, epoch: u32, peer: Features) -> Option<Bytes> {
+        let b = kv.get(&num_key("osdmap/inc/", epoch.into()))?;
+        if same_encoding(peer) {
+            return Some(b.clone());
+        }
+        let mut inc: OsdMapIncremental = denc::from_bytes(b).ok()?;
+        if let Some(m) = self.full_at(kv, epoch) {
+            inc.full_crc = m.crc_for(encoding_for(peer));
+        }
+        Some(encode_with(&inc, encoding_for(peer)))
+    }
+}
+
+fn same_encoding(peer: Features) -> bool {
+    peer.0 & SIGNIFICANT == STORED.0 & SIGNIFICANT
+}
+fn encoding_for(peer: Features) -> Features {
+    Features(STORED.0 & (peer.0 | !SIGNIFICANT))
+}
+
+fn encode_with<T: Encode>(v: &T, f: Features) -> Bytes {
+    let mut e = Encoder::new(f);
+    e.put(v);
+    e.finish()
+}
+
+/// Temporary mappings of PGs that are gone, or that name no OSD that is up, go.
+fn prune_temps(m: &mut OsdMap) {
+    let gone = |m: &OsdMap, pg: &PgId| m.pool(pg.pool).is_none_or(|p| pg.seed >= p.pg_num);
+    let dead: Vec<PgId> = m
+        .pg_temp
+        .iter()
+        .filter(|(pg, osds)| gone(m, pg) || osds.iter().all(|o| m.state_of(*o) & state::UP == 0))
+        .map(|(pg, _)| *pg)
+        .collect();
+    if !dead.is_empty() {
+        let t = Arc::make_mut(&mut m.pg_temp);
+        dead.iter().for_each(|pg| drop(t.remove(pg)));
+    }
+    let dead: Vec<PgId> = m
+        .primary_temp
+        .iter()
+        .filter(|(pg, o)| gone(m, pg) || m.state_of(**o) & state::UP == 0)
+        .map(|(pg, _)| *pg)
+        .collect();
+    if !dead.is_empty() {
+        let t = Arc::make_mut(&mut m.primary_temp);
+        dead.iter().for_each(|pg| drop(t.remove(pg)));
+    }
+}

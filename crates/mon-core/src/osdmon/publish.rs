@@ -1,0 +1,158 @@
+//! Sending OSDMaps: to subscribers, to OSDs that lag, and PG creations to primaries.
+
+use crate::core::{AfterCommit, MonCore};
+use crate::event::SessionId;
+use messages::osd_mon::PgCreateExtra;
+use messages::{MOsdMap, MOsdPgCreate2, Message};
+use std::collections::BTreeMap;
+use types::pgstat::PgHistory;
+use types::{Epoch, OsdId, PgId, SpgId};
+
+/// Maps in one message (`osd_map_message_max`).
+const MAPS_MAX: u32 = 40;
+/// Bytes of maps in one message (`osd_map_message_max_bytes`).
+const MAP_BYTES_MAX: usize = 10 << 20;
+
+impl MonCore {
+    /// Sends the newest full map.
+    pub(crate) fn send_full_osdmap(&mut self, id: SessionId) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let epoch = self.osd.map.epoch;
+        let Some(bytes) = self.osd.full_bytes(&self.kv, epoch.0, f) else { return };
+        let m = MOsdMap {
+            fsid: self.fsid(),
+            maps: BTreeMap::from([(epoch, bytes)]),
+            oldest: Epoch(self.osd.first),
+            newest: epoch,
+            ..MOsdMap::default()
+        };
+        self.send(id, Message::new(&m, f));
+        self.note_epoch(id, epoch.0);
+    }
+
+    fn note_epoch(&mut self, id: SessionId, epoch: u32) {
+        if let Some(s) = self.sessions.get_mut(&id) {
+            s.osd_epoch = s.osd_epoch.max(epoch);
+        }
+    }
+
+    /// Sends the maps from `first` to the newest: incrementals, or a full map where history does not go back that far. With `once` at
+    /// most one message is sent.
+    pub(crate) fn send_osdmaps(&mut self, id: SessionId, first: u32, once: bool) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let f = s.features();
+        let newest = self.osd.map.epoch.0;
+        let mut at = first.max(1);
+        while at <= newest {
+            let mut m = MOsdMap {
+                fsid: self.fsid(),
+                oldest: Epoch(self.osd.first),
+                newest: Epoch(newest),
+                ..MOsdMap::default()
+            };
+            let mut bytes = 0;
+            if at <= self.osd.first {
+                at = self.osd.first;
+                if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
+                    bytes += b.len();
+                    m.maps.insert(Epoch(at), b);
+                }
+                at += 1;
+            }
+            let mut n = 0;
+            while at <= newest && n < MAPS_MAX && bytes < MAP_BYTES_MAX {
+                let Some(b) = self.osd.inc_bytes(&self.kv, at, f) else { break };
+                bytes += b.len();
+                m.incremental_maps.insert(Epoch(at), b);
+                at += 1;
+                n += 1;
+            }
+            if m.maps.is_empty() && m.incremental_maps.is_empty() {
+                return self.send_full_osdmap(id);
+            }
+            self.send(id, Message::new(&m, f));
+            self.note_epoch(id, at - 1);
+            if once {
+                break;
+            }
+        }
+    }
+
+    /// Sends the maps from `first` on when what is staged was committed: the next epoch goes with it.
+    pub(crate) fn maps_after_commit(&mut self, id: SessionId, first: u32) {
+        self.later(AfterCommit::Maps(id, first));
+    }
+
+    /// Handles a message again after the next commit.
+    pub(crate) fn retry_after_commit(&mut self, id: SessionId, msg: Message) {
+        self.later(AfterCommit::Retry(id, msg));
+    }
+
+    /// Serves one session's `osdmap` subscription.
+    pub(crate) fn check_osdmap_sub(&mut self, id: SessionId) {
+        let newest = self.osd.map.epoch.0;
+        let Some(s) = self.sessions.get_mut(&id) else { return };
+        let Some(sub) = s.subs.get_mut("osdmap") else { return };
+        if sub.start > u64::from(newest) {
+            return;
+        }
+        let (start, once) = (sub.start, sub.is_onetime());
+        if once {
+            s.subs.remove("osdmap");
+        } else {
+            sub.start = u64::from(newest) + 1;
+        }
+        if start >= 1 {
+            self.send_osdmaps(id, u32::try_from(start).unwrap_or(u32::MAX), once);
+        } else {
+            self.send_full_osdmap(id);
+        }
+    }
+
+    /// Serves an OSD's `osd_pg_creates` subscription: PGs it shall create that it was not told of.
+    pub(crate) fn check_pg_creates_sub(&mut self, id: SessionId) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let Some(osd) = s.osd_id().filter(|_| s.subs.contains_key("osd_pg_creates")) else { return };
+        if self.osd.creating.is_empty() {
+            return;
+        }
+        let map = &self.osd.map;
+        let mut m = MOsdPgCreate2 { epoch: map.epoch, ..MOsdPgCreate2::default() };
+        for (name, c) in self.osd.creating.iter() {
+            let Ok(pg) = name.parse::<PgId>() else { continue };
+            if map.acting_primary(pg) != Some(OsdId(osd)) || s.creates_sent.contains(&pg) {
+                continue;
+            }
+            let spg = SpgId::replicated(pg);
+            m.pgs.insert(spg, (c.epoch, c.stamp));
+            let history = PgHistory {
+                epoch_created: c.epoch,
+                epoch_pool_created: c.epoch,
+                last_scrub_stamp: c.stamp,
+                last_deep_scrub_stamp: c.stamp,
+                last_clean_scrub_stamp: c.stamp,
+                ..PgHistory::default()
+            };
+            m.pg_extra.insert(spg, PgCreateExtra::new(history));
+        }
+        if m.pgs.is_empty() {
+            return;
+        }
+        let f = s.features();
+        let told: Vec<PgId> = m.pgs.keys().map(|p| p.pg).collect();
+        self.send(id, Message::new(&m, f));
+        if let Some(s) = self.sessions.get_mut(&id) {
+            s.creates_sent.extend(told);
+        }
+    }
+
+    /// After a new epoch: everyone who subscribed.
+    pub(crate) fn publish_osdmap(&mut self) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.check_osdmap_sub(id);
+            self.check_pg_creates_sub(id);
+        }
+    }
+}

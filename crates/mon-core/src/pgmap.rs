@@ -1,0 +1,274 @@
+//! [`PgMap`]: what OSDs report of PGs and space, and the sums and rates over it (the manager's role; not replicated).
+//!
+//! Lives in memory only: after a restart the OSDs report again within seconds, and until then PGs are `unknown`, as with stock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use types::pgstat::{ObjectStatSum, OsdStat, PgStat, PoolStat, StoreStatfs, pg_state};
+use types::{OsdId, PgId, PoolId, Utime};
+
+/// Over how long rates are taken.
+const RATE_WINDOW_SECS: f64 = 10.0;
+
+/// Sums at one moment, to take rates from.
+#[derive(Clone, Debug, Default)]
+struct Sample {
+    at: Utime,
+    total: ObjectStatSum,
+    pools: BTreeMap<PoolId, ObjectStatSum>,
+}
+
+/// Client and recovery traffic, per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Bytes read.
+    pub rd_bytes: u64,
+    /// Bytes written.
+    pub wr_bytes: u64,
+    /// Read operations.
+    pub rd_ops: u64,
+    /// Write operations.
+    pub wr_ops: u64,
+    /// Bytes recovered.
+    pub rec_bytes: u64,
+    /// Objects recovered.
+    pub rec_objects: u64,
+    /// Keys recovered.
+    pub rec_keys: u64,
+}
+
+impl Rates {
+    /// True when clients do something.
+    pub fn client_active(&self) -> bool {
+        self.rd_bytes + self.wr_bytes + self.rd_ops + self.wr_ops > 0
+    }
+    /// True when recovery does something.
+    pub fn recovery_active(&self) -> bool {
+        self.rec_bytes + self.rec_objects + self.rec_keys > 0
+    }
+}
+
+/// The reports of all OSDs.
+#[derive(Clone, Debug, Default)]
+pub struct PgMap {
+    /// Counts changes.
+    pub version: u64,
+    /// Time of the last change.
+    pub stamp: Utime,
+    /// By PG.
+    pub pgs: BTreeMap<PgId, PgStat>,
+    /// By OSD.
+    pub osds: BTreeMap<OsdId, OsdStat>,
+    /// Space of one pool on one OSD.
+    pub pool_statfs: BTreeMap<(PoolId, OsdId), StoreStatfs>,
+    /// PGs that the OSDMap has; kept in step by [`PgMap::sync_pools`].
+    known: BTreeMap<PoolId, u32>,
+    samples: VecDeque<Sample>,
+}
+
+impl PgMap {
+    /// Takes the pools and their PG counts from the OSDMap: new PGs are `unknown`, PGs of removed pools go.
+    pub fn sync_pools(&mut self, pools: &BTreeMap<PoolId, u32>) {
+        if &self.known == pools {
+            return;
+        }
+        self.pgs.retain(|pg, _| pools.get(&pg.pool).is_some_and(|n| pg.seed < *n));
+        self.pool_statfs.retain(|(pool, _), _| pools.contains_key(pool));
+        for (pool, n) in pools {
+            for seed in 0..*n {
+                self.pgs.entry(PgId { pool: *pool, seed }).or_default();
+            }
+        }
+        self.known = pools.clone();
+    }
+
+    /// A primary's report on one PG.
+    pub fn apply_pg(&mut self, pg: PgId, stat: PgStat, now: Utime) {
+        let Some(old) = self.pgs.get(&pg) else { return };
+        // A report that was overtaken by a newer primary's is dropped.
+        if (stat.reported_epoch, stat.reported_seq) < (old.reported_epoch, old.reported_seq) {
+            return;
+        }
+        self.pgs.insert(pg, stat);
+        self.version += 1;
+        self.stamp = now;
+    }
+
+    /// An OSD's report on itself.
+    pub fn apply_osd(&mut self, osd: OsdId, stat: OsdStat, now: Utime) {
+        self.osds.insert(osd, stat);
+        self.version += 1;
+        self.stamp = now;
+    }
+
+    /// An OSD is gone.
+    pub fn remove_osd(&mut self, osd: OsdId) {
+        self.osds.remove(&osd);
+        self.pool_statfs.retain(|(_, o), _| *o != osd);
+    }
+
+    /// PGs whose acting primary is not up any more are stale.
+    pub fn mark_stale(&mut self, up: &BTreeSet<OsdId>) {
+        for s in self.pgs.values_mut() {
+            if s.state != 0 && s.state & pg_state::STALE == 0 && !up.contains(&s.acting_primary) {
+                s.state |= pg_state::STALE;
+            }
+        }
+    }
+
+    /// Sum over all PGs.
+    pub fn total(&self) -> ObjectStatSum {
+        let mut sum = ObjectStatSum::default();
+        for s in self.pgs.values() {
+            sum.add(&s.stats.sum);
+        }
+        sum
+    }
+
+    /// Sum over a pool's PGs.
+    pub fn pool_sum(&self, pool: PoolId) -> ObjectStatSum {
+        let mut sum = ObjectStatSum::default();
+        for (_, s) in self.pool_pgs(pool) {
+            sum.add(&s.stats.sum);
+        }
+        sum
+    }
+
+    /// PGs of a pool.
+    pub fn pool_pgs(&self, pool: PoolId) -> impl Iterator<Item = (&PgId, &PgStat)> {
+        self.pgs.range(PgId { pool, seed: 0 }..=PgId { pool, seed: u32::MAX })
+    }
+
+    /// A pool's statistics, as clients are told.
+    pub fn pool_stat(&self, pool: PoolId) -> PoolStat {
+        let mut p = PoolStat::default();
+        for (_, s) in self.pool_pgs(pool) {
+            p.stats.sum.add(&s.stats.sum);
+            p.log_size += s.log_size;
+            p.ondisk_log_size += s.ondisk_log_size;
+            p.up += s.up.len() as i32;
+            p.acting += s.acting.len() as i32;
+        }
+        for ((_, _), s) in self.pool_statfs.range((pool, OsdId(i32::MIN))..=(pool, OsdId(i32::MAX))) {
+            p.store_stats.add(s);
+            p.num_store_stats += 1;
+        }
+        p
+    }
+
+    /// Sum of the OSDs' space.
+    pub fn osd_sum(&self) -> StoreStatfs {
+        let mut sum = StoreStatfs::default();
+        for s in self.osds.values() {
+            sum.add(&s.statfs);
+        }
+        sum
+    }
+
+    /// Number of PGs by state.
+    pub fn by_state(&self) -> BTreeMap<u64, usize> {
+        let mut m = BTreeMap::new();
+        for s in self.pgs.values() {
+            *m.entry(s.state).or_insert(0) += 1;
+        }
+        m
+    }
+
+    /// PGs by count, most frequent first, as the status shows them.
+    pub fn states_by_count(&self) -> Vec<(usize, String)> {
+        let mut v: Vec<(usize, u64)> = self.by_state().into_iter().map(|(s, n)| (n, s)).collect();
+        v.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        v.into_iter().map(|(n, s)| (n, pg_state::name(s))).collect()
+    }
+
+    /// PGs (all, and as primary) on each OSD, by acting set.
+    pub fn pgs_by_osd(&self) -> BTreeMap<OsdId, (usize, usize)> {
+        let mut m: BTreeMap<OsdId, (usize, usize)> = BTreeMap::new();
+        for s in self.pgs.values() {
+            for o in s.acting.iter().chain(s.up.iter().filter(|o| !s.acting.contains(o))) {
+                m.entry(*o).or_default().0 += 1;
+            }
+            m.entry(s.acting_primary).or_default().1 += usize::from(!s.acting.is_empty());
+        }
+        m
+    }
+
+    /// Takes a sample for the rates; called every few seconds.
+    pub fn sample(&mut self, now: Utime) {
+        if self.samples.back().is_some_and(|s| now.since(s.at).as_secs_f64() < 1.0) {
+            return;
+        }
+        let pools = self.known.keys().map(|p| (*p, self.pool_sum(*p))).collect();
+        self.samples.push_back(Sample { at: now, total: self.total(), pools });
+        while self.samples.len() > 2
+            && self.samples.front().is_some_and(|s| now.since(s.at).as_secs_f64() > RATE_WINDOW_SECS)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    fn rate(&self, of: impl Fn(&Sample) -> Option<&ObjectStatSum>) -> Rates {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return Rates::default();
+        };
+        let secs = last.at.since(first.at).as_secs_f64();
+        let (Some(a), Some(b)) = (of(first), of(last)) else { return Rates::default() };
+        if secs <= 0.0 {
+            return Rates::default();
+        }
+        let per = |x: i64, y: i64| ((y - x).max(0) as f64 / secs).round() as u64;
+        Rates {
+            rd_bytes: per(a.num_rd_kb, b.num_rd_kb) * 1024,
+            wr_bytes: per(a.num_wr_kb, b.num_wr_kb) * 1024,
+            rd_ops: per(a.num_rd, b.num_rd),
+            wr_ops: per(a.num_wr, b.num_wr),
+            rec_bytes: per(a.num_bytes_recovered, b.num_bytes_recovered),
+            rec_objects: per(a.num_objects_recovered, b.num_objects_recovered),
+            rec_keys: per(a.num_keys_recovered, b.num_keys_recovered),
+        }
+    }
+
+    /// Rates of the whole cluster.
+    pub fn rates(&self) -> Rates {
+        self.rate(|s| Some(&s.total))
+    }
+
+    /// Rates of a pool.
+    pub fn pool_rates(&self, pool: PoolId) -> Rates {
+        self.rate(|s| s.pools.get(&pool))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pg(seed: u32) -> PgId {
+        PgId::new(1, seed)
+    }
+
+    #[test]
+    fn pgs_are_unknown_until_reported_and_go_with_their_pool() {
+        let mut m = PgMap::default();
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 4)]));
+        assert_eq!(m.states_by_count(), [(4, "unknown".to_owned())]);
+        let s = PgStat { state: pg_state::ACTIVE | pg_state::CLEAN, ..PgStat::default() };
+        m.apply_pg(pg(0), s, Utime::from_secs(5));
+        assert_eq!(m.states_by_count(), [(3, "unknown".to_owned()), (1, "active+clean".to_owned())]);
+        m.sync_pools(&BTreeMap::new());
+        assert!(m.pgs.is_empty());
+    }
+
+    #[test]
+    fn rates_are_taken_over_samples() {
+        let mut m = PgMap::default();
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 1)]));
+        m.sample(Utime::from_secs(100));
+        let mut s = PgStat::default();
+        s.stats.sum.num_wr = 50;
+        s.stats.sum.num_wr_kb = 10;
+        m.apply_pg(pg(0), s, Utime::from_secs(105));
+        m.sample(Utime::from_secs(105));
+        assert_eq!(m.rates().wr_ops, 10);
+        assert_eq!(m.pool_rates(PoolId(1)).wr_bytes, 2048);
+    }
+}
