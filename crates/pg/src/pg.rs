@@ -11,7 +11,7 @@ use crate::persist::{self, MetaDelta};
 use crate::primary::Primary;
 use denc::DencError;
 use objstore::{CollId, CommitToken, ObjectStore, StoreError, Transaction, TxnOp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
 use types::{Epoch, HObject, OsdId, SpgId, Utime};
@@ -110,6 +110,8 @@ pub struct Pg {
 
     pub(crate) map: Arc<dyn ClusterMap>,
     pub(crate) pool: Option<PoolView>,
+    /// Snapshots that the map has queued for removal.
+    pub(crate) removed_snaps: BTreeSet<types::SnapId>,
     pub(crate) placement: Placement,
     /// `_info` says this epoch.
     pub(crate) persisted_epoch: Epoch,
@@ -200,6 +202,7 @@ impl Pg {
             cfg: init.config,
             engine: init.engine,
             pool: map.pool(init.pgid.pg.pool),
+            removed_snaps: map.removed_snaps(init.pgid.pg.pool),
             placement,
             persisted_epoch: map.epoch(),
             map,
@@ -394,6 +397,7 @@ impl Pg {
         if !purged.is_empty() {
             self.info.purged_snaps.retain(|s| !purged.contains(s));
         }
+        self.removed_snaps = map.removed_snaps(self.pgid.pg.pool);
         self.map = map;
         self.pool = pool;
         // So that a restart need not walk too many maps.

@@ -229,7 +229,6 @@ impl Pg {
         f: impl FnOnce(&mut dyn crate::engine::OpEngine, &mut ExecCtx<'_>) -> R,
     ) -> R {
         let pool = self.pool.clone().unwrap_or_default();
-        let removed = self.map.removed_snaps(self.pgid.pg.pool);
         let statfs = ctx.store.statfs();
         let used_milli =
             (statfs.total.saturating_sub(statfs.available) * 1000).checked_div(statfs.total).unwrap_or(0);
@@ -249,7 +248,7 @@ impl Pg {
             at_version: self.next_version(),
             last_user_version: self.info.last_user_version,
             missing: &self.missing,
-            removed_snaps: &removed,
+            removed_snaps: &self.removed_snaps,
             pool_snaps: &pool.pool_snaps,
             pool_snap_seq: pool.snap_seq,
             pg_num: pool.pg_num,
@@ -547,8 +546,7 @@ impl Pg {
 
     pub(crate) fn queue_snap_trims(&mut self) {
         if self.is_primary() && matches!(self.state, PgState::Activating | PgState::Active) {
-            let removed = self.map.removed_snaps(self.pgid.pg.pool);
-            self.primary.snap_trimq = removed.difference(&self.info.purged_snaps).copied().collect();
+            self.primary.snap_trimq = self.removed_snaps.difference(&self.info.purged_snaps).copied().collect();
         }
     }
     /// Trims one clone at a time; the next follows when it is durable.

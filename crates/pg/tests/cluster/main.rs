@@ -66,3 +66,20 @@ fn damaged_copies_are_never_served() {
         run(s, Opts { corrupt: true, chaos: if s % 2 == 0 { 0 } else { 3 }, ..Opts::default() });
     }
 }
+
+#[test]
+fn wild_weather() {
+    for s in seeds(40) {
+        let o = Opts {
+            osds: 5,
+            remap: true,
+            chaos: 10 + s % 20,
+            min_size: 1 + (s % 2) as u32,
+            log_max: [8, 20, 500][(s / 2 % 3) as usize],
+            steps: 12_000,
+            clients: 5,
+            ..Opts::default()
+        };
+        run(s, o);
+    }
+}
