@@ -182,8 +182,10 @@ impl Cluster {
     /// Waits until all `osds` are up and in and every PG is active+clean; answers how long it took.
     pub fn wait_clean(&self, osds: usize, limit: Duration) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        let mut last = String::new();
+        // The epoch of the last look, when it was clean: a map that lags behind a kill looks clean once, not twice.
+        let mut clean_at = None;
         loop {
+            let last;
             match self.ask(&["status"]) {
                 Ok(status) => {
                     let number = |v: &serde_json::Value| v.as_u64().unwrap_or(0);
@@ -198,7 +200,13 @@ impl Cluster {
                     let clean: u64 = states.iter().filter(|(s, _)| is_clean(s)).map(|(_, n)| n).sum();
                     let up = number(&map["num_up_osds"]);
                     if clean == pgs && up == osds as u64 && number(&map["num_in_osds"]) == osds as u64 {
-                        return Ok(start.elapsed());
+                        let epoch = number(&map["epoch"]);
+                        if clean_at == Some(epoch) {
+                            return Ok(start.elapsed());
+                        }
+                        clean_at = Some(epoch);
+                    } else {
+                        clean_at = None;
                     }
                     last = format!("{up} of {osds} OSDs up, {pgs} PGs: {states:?}");
                 }

@@ -11,6 +11,7 @@ mod guest;
 mod packages;
 mod test;
 mod tidy;
+mod torture;
 mod util;
 
 use util::Task;
@@ -32,6 +33,11 @@ const TASKS: &[Task] = &[
         run: clients::task,
     },
     Task {
+        name: "torture",
+        about: "kill -9 of OSDs and of everything, under load [--short] [--seed N] [--stock]",
+        run: torture::task,
+    },
+    Task {
         name: "demo",
         about: "the main job: a VM boots from a clone in a fresh cluster [--keep]",
         run: demo::task,
@@ -40,7 +46,7 @@ const TASKS: &[Task] = &[
     Task { name: "fix", about: "format the tree", run: check::fix },
 ];
 
-fn main() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_else(|| "help".to_owned());
     let rest: Vec<String> = args.collect();
@@ -54,6 +60,16 @@ fn main() -> anyhow::Result<()> {
             }
             anyhow::ensure!(matches!(name.as_str(), "help" | "--help" | "-h"), "no task named {name:?}");
             Ok(())
+        }
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            std::process::ExitCode::FAILURE
         }
     }
 }
