@@ -68,7 +68,13 @@ fn what_was_committed_is_there_after_close_and_after_drop() {
         let hook = wakes.clone();
         let open = || {
             let hook = hook.clone();
-            DiskStore::open(&opts, Arc::new(move || drop(hook.fetch_add(1, Ordering::Relaxed)))).unwrap()
+            DiskStore::open(
+                &opts,
+                Arc::new(move || {
+                    let _ = hook.fetch_add(1, Ordering::Relaxed);
+                }),
+            )
+            .unwrap()
         };
         let mut s = open();
         s.queue(Transaction { ops: vec![TxnOp::CreateColl { coll: CollId::Meta }] }, CommitToken(0)).unwrap();

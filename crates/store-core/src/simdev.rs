@@ -42,23 +42,23 @@ struct Disk {
     size: u64,
     durable: BTreeMap<u64, Box<Sector>>,
     /// Since the last sync: all contents that a sector was given, oldest first.
-    dirty: BTreeMap<u64, Vec<Box<Sector>>>,
+    dirty: BTreeMap<u64, Vec<Sector>>,
 }
 impl Disk {
     fn sector(&self, n: u64) -> Option<&Sector> {
-        self.dirty.get(&n).and_then(|v| v.last()).or_else(|| self.durable.get(&n)).map(|b| &**b)
+        self.dirty.get(&n).and_then(|v| v.last()).or_else(|| self.durable.get(&n).map(|b| &**b))
     }
     fn write(&mut self, off: u64, data: &[u8]) {
         for (i, chunk) in data.chunks(SECTOR_BYTES).enumerate() {
             let n = off / SECTOR_BYTES as u64 + i as u64;
-            let mut s = Box::new([0; SECTOR_BYTES]);
+            let mut s = [0; SECTOR_BYTES];
             s[..chunk.len()].copy_from_slice(chunk);
             self.dirty.entry(n).or_default().push(s);
         }
     }
     fn sync(&mut self) {
         for (n, mut all) in std::mem::take(&mut self.dirty) {
-            self.durable.insert(n, all.pop().expect("a dirty sector has contents"));
+            self.durable.insert(n, Box::new(all.pop().expect("a dirty sector has contents")));
         }
     }
 }
@@ -177,7 +177,7 @@ impl SimDevice {
                     _ => (dice.below(all.len() as u64 + 1) as usize).checked_sub(1),
                 };
                 if let Some(i) = pick {
-                    disk.durable.insert(n, all[i].clone());
+                    disk.durable.insert(n, Box::new(all[i]));
                 }
             }
         }
