@@ -200,7 +200,7 @@ impl MonCore {
     fn one(&mut self, event: MonEvent) {
         match event {
             MonEvent::Opened(id, peer) => {
-                self.sessions.insert(id, Session::new(id, peer, self.now));
+                self.sessions.insert(id, Session::new(id, peer));
             }
             MonEvent::LoggedIn(id, peer) => {
                 if let Some(s) = self.sessions.get_mut(&id) {
@@ -352,12 +352,14 @@ impl MonCore {
         if self.in_flight.is_some() {
             return;
         }
-        // What could not be done before a commit is tried now: each may stage more.
-        if !self.dirty() {
+        // What waits for nothing leaves; a message that is handled again may stage something new.
+        while !self.dirty() {
+            if self.after.is_empty() {
+                return;
+            }
             for a in std::mem::take(&mut self.after) {
                 self.release(a);
             }
-            return;
         }
         let mut batch = Batch::default();
         self.osd.stage(&mut batch, self.now);

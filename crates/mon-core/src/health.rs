@@ -404,7 +404,7 @@ impl MonCore {
             let acting = acting.join(",");
             let name = pg_state::name(st);
             let age = |t: Utime| self.now.since(t);
-            let mut say =
+            let say =
                 |to: &'static str, what: &str, since: Utime, detail: &mut BTreeMap<&str, Vec<String>>| {
                     let text = if age(since) >= stuck {
                         format!(

@@ -4,7 +4,7 @@ use crate::event::{Peer, SessionId};
 use denc::Features;
 use messages::mon::SubItem;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{EntityType, PgId, Utime};
+use types::{EntityType, PgId};
 
 /// Subscriptions that one session may hold.
 pub const SUBS_MAX: usize = 32;
@@ -26,13 +26,11 @@ pub struct Session {
     pub creates_sent: BTreeSet<PgId>,
     /// Host name it gave in its subscription.
     pub hostname: String,
-    /// When it began.
-    pub opened: Utime,
 }
 
 impl Session {
     /// A session without subscriptions.
-    pub fn new(id: SessionId, peer: Peer, now: Utime) -> Session {
+    pub fn new(id: SessionId, peer: Peer) -> Session {
         Session {
             id,
             peer,
@@ -41,7 +39,6 @@ impl Session {
             osd_epoch: 0,
             creates_sent: BTreeSet::new(),
             hostname: String::new(),
-            opened: now,
         }
     }
     /// Entity type that was proven.

@@ -586,7 +586,7 @@ fn rm_class(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         if crate::crushutil::class_of(&core.osd.peek().crush, o).is_none() {
             continue;
         }
-        edit(core, |c| Ok(drop(c.remove_device_class(o))))?;
+        edit(core, |c| Ok(c.remove_device_class(o)))?;
         changed.push(o);
     }
     done(format!("done removing class of osd(s): {}", join(&changed)))

@@ -81,13 +81,6 @@ pub(crate) fn stage_pool(core: &mut MonCore, name: &str, pg_num: u32, rule: u8, 
     id
 }
 
-/// True for names that a pool may have.
-pub(crate) fn valid_pool_name(n: &str) -> bool {
-    !n.is_empty() && !n.starts_with('.') && !n.contains('/') && !n.chars().any(char::is_control)
-        || n == ".mgr"
-        || n.starts_with(".rgw")
-}
-
 fn create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = need(a, "pool")?;
     if core.osd.peek().pool_by_name(&name).is_some() {

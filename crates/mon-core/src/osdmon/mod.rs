@@ -327,6 +327,8 @@ fn prune_temps(m: &mut OsdMap) {
         .collect();
     if !dead.is_empty() {
         let t = Arc::make_mut(&mut m.primary_temp);
-        dead.iter().for_each(|pg| drop(t.remove(pg)));
+        for pg in &dead {
+            t.remove(pg);
+        }
     }
 }

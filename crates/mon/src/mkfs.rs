@@ -1,0 +1,63 @@
+//! `--mkfs`: the store of a new cluster.
+
+use crate::{core_config, store};
+use anyhow::{Context, ensure};
+use mon_core::{MkfsConfig, mkfs as core_mkfs, parse_keyring};
+use runtime::{Config, DaemonArgs, System};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use types::monmap::MonMap;
+use types::{EntityType, Fsid};
+
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut f = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
+    f.write_all(text.as_bytes())?;
+    f.sync_all()?;
+    Ok(())
+}
+
+/// Makes the store.
+pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
+    let dir = PathBuf::from(config.str("mon_data"));
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let value = |name: &str| args.values.get(name).cloned().or_else(|| Some(config.str(name))).filter(|v| !v.is_empty());
+    let map_path = value("monmap").context("--mkfs needs --monmap")?;
+    let bytes = bytes::Bytes::from(fs::read(&map_path).with_context(|| map_path.clone())?);
+    let mut monmap: MonMap = denc::from_bytes(&bytes).with_context(|| format!("{map_path} is no monitor map"))?;
+    let given: Option<Fsid> = value("fsid").and_then(|t| t.parse().ok());
+    let fsid = match given {
+        Some(f) => f,
+        None if !monmap.fsid.is_zero() => monmap.fsid,
+        None => {
+            let mut b = [0; 16];
+            System::random(&mut b);
+            Fsid::from_random(b)
+        }
+    };
+    ensure!(monmap.mons.contains_key(&config.identity().id), "mon.{} is not in {map_path}", config.identity().id);
+    if monmap.ranks.is_empty() {
+        monmap.calc_ranks();
+    }
+    let list = config.str("keyring");
+    let ring_path = list.split([',', ';']).map(|p| PathBuf::from(p.trim())).find(|p| p.exists());
+    let ring_path = ring_path.with_context(|| format!("--mkfs needs --keyring: no file of {list:?} exists"))?;
+    let text = fs::read_to_string(&ring_path).with_context(|| ring_path.display().to_string())?;
+    let keyring = parse_keyring(&text).with_context(|| format!("{} is no keyring", ring_path.display()))?;
+    let mon = keyring.iter().find(|(n, _)| n.kind == EntityType::MON).map(|(_, e)| e.clone());
+    let mon = mon.with_context(|| format!("{} has no key for mon.", ring_path.display()))?;
+    let keys = core_mkfs(&MkfsConfig { monmap, fsid, keyring, options: core_config(config) }, &System)
+        .map_err(|e| anyhow::anyhow!(e))?;
+    write_secret(&dir.join("keyring"), &mon_core::keyring_text("mon.", &mon, true))?;
+    store::create(&dir, &keys)?;
+    fs::write(dir.join("kv_backend"), "redb\n")?;
+    fs::write(dir.join("min_mon_release"), "16\n")?;
+    Ok(())
+}
