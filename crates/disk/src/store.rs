@@ -191,6 +191,10 @@ impl DiskStore {
     pub fn wait(&self, at_most: Duration) {
         self.ended.wait(at_most);
     }
+    /// True when commits wait for a checkpoint: the OSD should take in less.
+    pub fn is_congested(&self) -> bool {
+        self.store.is_congested()
+    }
     /// Why the store has stopped, when it has.
     pub fn failure(&self) -> Option<String> {
         self.store.failure()

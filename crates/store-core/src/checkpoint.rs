@@ -96,6 +96,12 @@ impl State {
             || self.dirty_cost > self.config.dirty_bytes_max
     }
 
+    /// True when changes in memory are twice what starts a checkpoint.
+    pub fn congested(&self) -> bool {
+        self.deferred_units * UNIT_BYTES > 2 * self.config.deferred_bytes_max
+            || self.dirty_cost > 2 * self.config.dirty_bytes_max
+    }
+
     /// Starts a checkpoint of all that was queued. The journal's record in flight may be a part of it; transactions
     /// that still wait become durable by the checkpoint.
     pub fn freeze(&mut self) {

@@ -161,6 +161,10 @@ impl Store {
         let s = self.state.borrow();
         s.waiting.is_empty() && s.commit.is_none() && s.checkpoint.is_none() && !s.want_checkpoint
     }
+    /// True when commits wait because changes come faster than checkpoints: the owner should take in less.
+    pub fn is_congested(&self) -> bool {
+        self.state.borrow().congested()
+    }
     /// Why the store has stopped.
     pub fn failure(&self) -> Option<String> {
         self.state.borrow().failed.clone()
@@ -198,11 +202,21 @@ impl State {
         if self.commit.is_some() || self.checkpoint.as_ref().is_some_and(|c| c.holds_commits()) {
             return None;
         }
+        // Memory is bounded: behind twice the changes that start a checkpoint, commits wait for the one that runs.
+        if self.checkpoint.is_some() && self.congested() {
+            return None;
+        }
+        // A freeze needs all that waits in the record before it.
+        let group_max = if self.checkpoint.is_none() && self.checkpoint_due() {
+            (self.ring.size / 4) as usize
+        } else {
+            GROUP_BYTES_MAX
+        };
         let mut batch = None;
         if !self.waiting.is_empty() {
             let (mut n, mut body) = (0, 0);
             for w in &self.waiting {
-                if n > 0 && body + w.bytes.len() > GROUP_BYTES_MAX {
+                if n > 0 && body + w.bytes.len() > group_max {
                     break;
                 }
                 body += w.bytes.len();
