@@ -3,8 +3,8 @@
 use crate::core::{OsdCore, Phase};
 use crate::event::LogLevel;
 use messages::{
-    MMonGetVersion, MMonSubscribe, MOsdAlive, MOsdBeacon, MOsdBoot, MOsdMarkMeDown, MOsdPgTemp, PaxosHeader,
-    SubItem,
+    MMonCommand, MMonGetVersion, MMonSubscribe, MOsdAlive, MOsdBeacon, MOsdBoot, MOsdMarkMeDown, MOsdPgTemp,
+    PaxosHeader, SubItem,
 };
 use objstore::ObjectStore;
 use std::collections::BTreeMap;
@@ -34,8 +34,35 @@ impl OsdCore {
         .into();
         self.send_mon(&MMonSubscribe { what, ..Default::default() });
         self.send_mon(&MMonGetVersion { handle: 1, what: "osdmap".to_owned() });
+        self.claim_place();
         self.hb.forget_reports();
         self.repeat_wishes();
+    }
+
+    /// Device class and place in the CRUSH map, as stock OSDs claim them before they boot. Repeated on each session:
+    /// the monitors answer "no change" cheaply.
+    fn claim_place(&mut self) {
+        let id = self.cfg.whoami.0;
+        if self.cfg.crush_location.is_empty() || self.phase == Phase::Active {
+            return;
+        }
+        if !self.cfg.device_class.is_empty() {
+            self.mon_command(&serde_json::json!({
+                "prefix": "osd crush set-device-class", "class": self.cfg.device_class, "ids": [id.to_string()],
+            }));
+        }
+        let args: Vec<String> = self.cfg.crush_location.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        // Four decimals, as stock rounds it.
+        let weight = (self.cfg.crush_weight * 10_000.0).round() / 10_000.0;
+        self.mon_command(&serde_json::json!({
+            "prefix": "osd crush create-or-move", "id": id, "weight": weight, "args": args,
+        }));
+    }
+
+    fn mon_command(&mut self, cmd: &serde_json::Value) {
+        let msg =
+            MMonCommand { fsid: self.sb.cluster_fsid, cmd: vec![cmd.to_string()], ..MMonCommand::default() };
+        self.send_mon(&msg);
     }
 
     /// The monitors said how far their maps go.

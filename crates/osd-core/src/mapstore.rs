@@ -35,6 +35,9 @@ pub enum MapError {
         #[source]
         source: ApplyError,
     },
+    /// The map that an incremental follows is not there.
+    #[error("epoch {0}: the map before it is not in the store")]
+    NoPrevious(Epoch),
     /// Another cluster's map.
     #[error("map of cluster {0}")]
     WrongCluster(Fsid),
@@ -138,9 +141,13 @@ impl MapStore {
         while next <= last {
             let map = match (msg.maps.get(&next), msg.incremental_maps.get(&next)) {
                 (Some(full), _) => decode_full(next, full)?,
+                // The first incremental of a cluster carries its full map.
+                (None, Some(inc)) if next == Epoch(1) => {
+                    apply(next, &OsdMap { fsid: msg.fsid, ..OsdMap::default() }, inc)?
+                }
                 (None, Some(inc)) => match &previous {
                     Some(p) => apply(next, p, inc)?,
-                    None => break,
+                    None => return Err(MapError::NoPrevious(next)),
                 },
                 (None, None) => break,
             };

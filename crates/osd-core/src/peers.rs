@@ -4,8 +4,9 @@ use crate::core::{OsdCore, Phase};
 use crate::event::{LogLevel, Net, OsdEffect, SessionId};
 use crate::heartbeat::{HbAction, HbNet};
 use messages::{
-    MCommand, MConfig, MMgrMap, MMonGetVersionReply, MOsdBackoff, MOsdFailure, MOsdMap, MOsdMarkMeDown,
-    MOsdOp, MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload, failure_flags, ping_op,
+    MCommand, MConfig, MMgrMap, MMonCommandAck, MMonGetVersionReply, MOsdBackoff, MOsdFailure, MOsdMap,
+    MOsdMarkMeDown, MOsdOp, MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload, failure_flags,
+    ping_op,
 };
 use objstore::ObjectStore;
 use pg::PgMessage;
@@ -90,7 +91,12 @@ impl OsdCore {
                     self.stop("the monitors have marked me down, as asked".to_owned(), false);
                 }
             }
-            MCommand::KIND => {}
+            MMonCommandAck::KIND => {
+                let Some(m) = self.decoded::<MMonCommandAck>(&msg) else { return };
+                if m.r != 0 {
+                    self.log(LogLevel::Warn, format!("the monitor refuses {:?}: {} ({})", m.cmd, m.rs, m.r));
+                }
+            }
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use runtime::DaemonArgs;
 pub const VERSION: &str =
     concat!("ceph version 16.2.15 (loligo ", env!("CARGO_PKG_VERSION"), ") pacific (stable)");
 
-const USAGE: &str = "usage: loligo osd -i ID -c CONF [--mkfs [--osd-uuid UUID] [--osd-journal PATH] [--loligo-data-size BYTES]] [-f|-d]
+const USAGE: &str = "usage: loligo osd -i ID -c CONF [--mkfs [--osd-uuid UUID] [--osd-journal PATH] [--bluestore-block-size BYTES]] [-f|-d]
   -i, --id ID          number of the OSD
   -c, --conf FILE      ceph.conf
   -f                   stay in the foreground, -d also log to stderr

@@ -46,20 +46,18 @@ pub fn mkfs(args: &DaemonArgs, config: &Config, number: i32) -> anyhow::Result<(
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let fsid: Fsid =
         config.str("fsid").parse().ok().context("--mkfs needs the cluster's fsid (in the conf)")?;
-    let value = |name: &str| args.values.get(name).cloned().filter(|v| !v.is_empty());
-    let osd_fsid = match value("osd_uuid") {
-        Some(text) => text.parse().ok().with_context(|| format!("--osd-uuid {text:?} is no UUID"))?,
-        None => {
+    let osd_fsid = match config.str("osd_uuid").as_str() {
+        text if !text.is_empty() => {
+            text.parse().ok().with_context(|| format!("osd_uuid {text:?} is no UUID"))?
+        }
+        _ => {
             let mut b = [0; 16];
             System::random(&mut b);
             Fsid::from_random(b)
         }
     };
     let mut opts = disk_options(config);
-    if let Some(size) = value("loligo_data_size") {
-        opts.data_bytes =
-            runtime::options::parse_size(&size).with_context(|| format!("{size:?} is no size"))?;
-    }
+    opts.data_bytes = config.uint("bluestore_block_size");
     let journal = PathBuf::from(config.str("osd_journal"));
     if journal != dir.join("journal") && config.source("osd_journal") == Some(runtime::Source::CmdLine) {
         opts.journal = Some(journal);
