@@ -151,7 +151,7 @@ async fn add_osd(layout: &Layout, args: &UpArgs, mon: &Commander, size_bytes: u6
     };
     let size = size_bytes.to_string();
     let mut flags: Vec<&OsStr> =
-        vec!["--osd-uuid".as_ref(), uuid.as_ref(), "--loligo-data-size".as_ref(), size.as_ref()];
+        vec!["--osd-uuid".as_ref(), uuid.as_ref(), "--bluestore-block-size".as_ref(), size.as_ref()];
     if let Some(j) = &journal {
         flags.extend([OsStr::new("--osd-journal"), j.as_ref()]);
     }

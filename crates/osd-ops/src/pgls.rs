@@ -97,6 +97,8 @@ fn pgnls(env: &PgOpEnv<'_>, op: &OsdOp) -> Result<(i32, Bytes), Errno> {
     let mut budget = max.saturating_mul(LOOK_FACTOR).max(256);
     let listed = |o: &HObject| {
         o.snap == SnapId::HEAD
+            // The PG's own object has no name; clients' objects always have one.
+            && !o.name.is_empty()
             && o.nspace != HIDDEN_NAMESPACE
             && (env.nspace == ALL_NAMESPACES || o.nspace == env.nspace)
             && !(env.deleted)(o)
