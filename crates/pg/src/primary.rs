@@ -546,7 +546,8 @@ impl Pg {
 
     pub(crate) fn queue_snap_trims(&mut self) {
         if self.is_primary() && matches!(self.state, PgState::Activating | PgState::Active) {
-            self.primary.snap_trimq = self.removed_snaps.difference(&self.info.purged_snaps).copied().collect();
+            self.primary.snap_trimq =
+                self.removed_snaps.difference(&self.info.purged_snaps).copied().collect();
         }
     }
     /// Trims one clone at a time; the next follows when it is durable.

@@ -111,24 +111,25 @@ impl Pg {
             self.start_push(ctx, oid);
         }
     }
-    /// A copy that has the object in the version that we need.
+    /// A copy that has the object in the version that we need; without one that should, one that might: what is left on a
+    /// backfill target, or on a stray whose log does not reach ours any more. Sources compare versions before they give.
     fn source_of(&self, oid: &HObject) -> Option<OsdId> {
-        let bad = self.primary.bad_sources.get(oid);
-        self.primary
-            .peer_missing
+        let p = &self.primary;
+        let bad = p.bad_sources.get(oid);
+        let usable = |o: &OsdId, i: &crate::info::PgInfo| {
+            !i.dne()
+                && self.map.is_up(*o)
+                && bad.is_none_or(|b| !b.contains(o))
+                && p.peer_missing.get(o).is_none_or(|m| !m.contains(oid))
+        };
+        let known = p
+            .peer_info
             .iter()
-            .filter(|(o, m)| {
-                !m.contains(oid)
-                    && self.map.is_up(**o)
-                    && bad.is_none_or(|b| !b.contains(o))
-                    && self
-                        .primary
-                        .peer_info
-                        .get(o)
-                        .is_some_and(|i| !i.dne() && is_backfilled(oid, &i.last_backfill))
+            .find(|(o, i)| {
+                usable(o, i) && p.peer_missing.contains_key(o) && is_backfilled(oid, &i.last_backfill)
             })
-            .map(|(o, _)| *o)
-            .next()
+            .map(|(o, _)| *o);
+        known.or_else(|| p.peer_info.iter().find(|(o, i)| usable(o, i)).map(|(o, _)| *o))
     }
     /// Objects without a known copy: strays may have them.
     pub(crate) fn look_for_unfound(&mut self, ctx: &mut PgCtx<'_>) {
@@ -155,6 +156,9 @@ impl Pg {
             self.primary.asked.remove(&osd);
             self.primary.peer_info.remove(&osd);
             self.primary.peer_missing.remove(&osd);
+            self.primary.bad_sources.values_mut().for_each(|b| {
+                b.remove(&osd);
+            });
             self.primary.recovering.retain(|_, r| !matches!(r.how, How::Pull { from } if from == osd));
         }
         self.retry_unfound(ctx);
@@ -209,7 +213,8 @@ impl Pg {
         self.primary.recovering.remove(&m.oid);
         self.primary.bad_sources.entry(m.oid.clone()).or_default().insert(from);
         // A member that should have it and does not is itself in need.
-        if self.primary.members.contains(&from) {
+        let should = |i: &crate::info::PgInfo| is_backfilled(&m.oid, &i.last_backfill);
+        if self.primary.members.contains(&from) && self.primary.peer_info.get(&from).is_some_and(should) {
             let item = MissingItem { need: m.version, have: EVersion::ZERO };
             self.primary.peer_missing.entry(from).or_default().set(m.oid, item);
         }

@@ -239,7 +239,9 @@ impl Pg {
             for f in &p.in_flight {
                 for h in &f.heads {
                     assert!(
-                        p.recovering.keys().all(|o| o.head() != *h) || self.missing.contains_family(h),
+                        self.inconsistent // a repair may begin behind changes on their way
+                            || p.recovering.keys().all(|o| o.head() != *h)
+                            || self.missing.contains_family(h),
                         "pg {}: {h} changes while it is being recovered",
                         self.pgid
                     );

@@ -10,9 +10,15 @@ use sim::{Opts, Sim};
 
 fn run(seed: u64, opts: Opts) {
     let r = std::panic::catch_unwind(|| Sim::new(seed, opts.clone()).run());
-    if let Err(e) = r {
-        eprintln!("seed {seed} opts {opts:?}");
-        std::panic::resume_unwind(e);
+    match r {
+        Ok(c) if std::env::var("PG_STATS").is_ok() => {
+            eprintln!("seed {seed}: {} changes, {} reads", c.acked, c.reads)
+        }
+        Ok(_) => {}
+        Err(e) => {
+            eprintln!("seed {seed} opts {opts:?}");
+            std::panic::resume_unwind(e);
+        }
     }
 }
 /// `PG_SEED=n` runs that one seed; `PG_SEEDS=n` sets how many.
@@ -73,7 +79,7 @@ fn wild_weather() {
         let o = Opts {
             osds: 5,
             remap: true,
-            chaos: 10 + s % 20,
+            chaos: 3 + s % 8,
             min_size: 1 + (s % 2) as u32,
             log_max: [8, 20, 500][(s / 2 % 3) as usize],
             steps: 12_000,

@@ -560,7 +560,16 @@ impl Sim {
 
     fn step(&mut self) {
         self.now += 1;
-        match self.rng.below(100) {
+        // Messages and commits are the most of what happens.
+        for _ in 0..self.rng.below(8) {
+            let dice = self.rng.below(73);
+            self.act(dice);
+        }
+        let dice = self.rng.below(100);
+        self.act(dice);
+    }
+    fn act(&mut self, dice: u64) {
+        match dice {
             0..=39 => {
                 let full: Vec<(i32, i32)> =
                     self.net.iter().filter(|(_, q)| !q.is_empty()).map(|(k, _)| *k).collect();
