@@ -4,8 +4,16 @@ mod common;
 
 use common::{World, random_txn, small_config};
 use objstore::{CommitToken, ObjectStore, StoreError, Transaction, TxnOp};
+use std::ops::Range;
 use store_core::Store;
 use store_core::simdev::Dice;
+
+/// Seeds of a test: as given, or `STORE_SEEDS=first..last` for a soak.
+fn seeds(usual: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("STORE_SEEDS") else { return usual };
+    let (a, b) = text.split_once("..").expect("STORE_SEEDS=first..last");
+    a.parse().expect("first seed")..b.parse().expect("last seed")
+}
 
 /// One run: `txns` transactions; every device step is followed by a look at what a crash would leave.
 fn run(seed: u64, txns: u64, crash_every_step: bool) {
@@ -61,7 +69,7 @@ fn run(seed: u64, txns: u64, crash_every_step: bool) {
 
 #[test]
 fn a_crash_at_any_step_leaves_a_prefix_with_all_that_was_durable() {
-    for seed in 0..10 {
+    for seed in seeds(0..10) {
         println!("seed {seed}");
         run(seed, 60, true);
     }
@@ -69,7 +77,7 @@ fn a_crash_at_any_step_leaves_a_prefix_with_all_that_was_durable() {
 
 #[test]
 fn long_random_runs_with_crashes_and_checkpoints_agree_with_the_model() {
-    for seed in 100..112 {
+    for seed in seeds(100..112) {
         println!("seed {seed}");
         run(seed, 300, false);
     }
@@ -77,7 +85,7 @@ fn long_random_runs_with_crashes_and_checkpoints_agree_with_the_model() {
 
 #[test]
 fn after_a_failed_step_the_store_stops_and_the_next_mount_has_all_that_was_durable() {
-    for seed in 0..40 {
+    for seed in seeds(0..40) {
         let mut dice = Dice(seed * 7 + 1);
         let mut w = World::new(32 << 20, 2 << 20, small_config());
         w.settle(&mut dice);
@@ -129,10 +137,10 @@ fn a_crash_while_mounting_again_and_again_changes_nothing() {
 
 #[test]
 fn units_that_a_checkpoint_or_the_journal_can_reach_are_not_reused() {
-    for seed in 0..6 {
+    for seed in seeds(0..6) {
         let mut dice = Dice(seed + 500);
         let mut w = World::new(6 << 20, 1 << 20, small_config());
-        w.bias = 2 + seed;
+        w.bias = 2 + seed % 7;
         w.settle(&mut dice);
         for i in 0..150u64 {
             let off = dice.below(60) * 4096;
