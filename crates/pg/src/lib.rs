@@ -15,6 +15,7 @@ pub mod absent;
 pub mod api;
 mod backfill;
 pub mod engine;
+pub mod fuzz;
 pub mod info;
 pub mod log;
 pub mod map;
