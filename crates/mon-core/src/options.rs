@@ -67,7 +67,7 @@ pub fn check(opt: &Opt, value: &str) -> Result<String, String> {
             .parse::<u64>()
             .map(|v| v.to_string())
             .map_err(|_| "error parsing value: invalid timespan".into()),
-        _ if opt.name.starts_with("debug_") => {
+        "debug" => {
             let (a, b) = value.split_once('/').unwrap_or((value, value));
             match (a.parse::<u32>(), b.parse::<u32>()) {
                 (Ok(a), Ok(b)) => Ok(format!("{a}/{b}")),

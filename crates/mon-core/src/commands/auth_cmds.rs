@@ -132,7 +132,7 @@ fn get_or_create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn get_or_create_key(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (_, e) = existing_or_new(core, a)?;
     let key = e.key.to_base64();
-    let mut o = render(a, &json!({ "key": key }), || key.clone())?;
+    let mut o = render(a, &json!({ "key": key }), || format!("{key}\n"))?;
     o.wait = true;
     Ok(o)
 }

@@ -163,7 +163,7 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 fn ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let names: Vec<&str> = options::all().map(|o| o.name).collect();
+    let names: Vec<&str> = options::all().filter(|o| o.kind != "debug").map(|o| o.name).collect();
     render(a, &json!(names), || names.iter().map(|n| format!("{n}\n")).collect())
 }
 

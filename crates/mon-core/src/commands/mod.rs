@@ -124,6 +124,8 @@ const JSON_NEWLINE: &[&str] = &[
     "osd crush show-tunables",
     "osd get-require-min-compat-client",
 ];
+/// Prefixes whose indented JSON is followed by one more newline even when plain text was asked for.
+const PLAIN_NEWLINE: &[&str] = &["osd crush dump", "osd crush rule dump", "osd crush show-tunables"];
 /// JSON in the wanted form; plain text where none is wanted.
 pub(crate) fn render(a: &Args, v: &Value, plain: impl FnOnce() -> String) -> CmdResult {
     match a.format() {
@@ -139,11 +141,8 @@ pub(crate) fn as_json(a: &Args, v: &Value) -> CmdResult {
             text(compact(v) + nl)
         }
         _ => {
-            let nl = if a.format() == Format::JsonPretty && JSON_NEWLINE.contains(&a.prefix.as_str()) {
-                "\n"
-            } else {
-                ""
-            };
+            let list = if a.format() == Format::JsonPretty { JSON_NEWLINE } else { PLAIN_NEWLINE };
+            let nl = if list.contains(&a.prefix.as_str()) { "\n" } else { "" };
             text(pretty(v) + nl)
         }
     }

@@ -98,7 +98,7 @@ pub(super) fn monmap_json(m: &MonMap) -> Value {
 
 fn fsid(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let id = core.fsid().to_string();
-    render(a, &json!({"fsid": id}), || id.clone())
+    render(a, &json!({"fsid": id}), || format!("{id}\n"))
 }
 
 fn age(core: &MonCore) -> u64 {
@@ -148,7 +148,7 @@ fn mon_stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     });
     let list: Vec<String> = m.mons.iter().map(|(n, i)| format!("{n}={}", i.public_addrs)).collect();
     let plain = format!(
-        "e{}: {} mons at {{{}}} removed_ranks: {{}}, election epoch 3, leader {rank} {name}, quorum {rank} {name}",
+        "e{}: {} mons at {{{}}} removed_ranks: {{}}, election epoch 3, leader {rank} {name}, quorum {rank} {name}\n",
         m.epoch,
         m.mons.len(),
         list.join(",")

@@ -306,7 +306,7 @@ fn get_quota(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             0 => "N/A".to_owned(),
             q => format!("{}  (current num bytes: {} bytes)", byte_u(q), s.num_bytes),
         };
-        format!("quotas for pool '{n}':\n  max objects: {objects}\n  max bytes  : {bytes}")
+        format!("quotas for pool '{n}':\n  max objects: {objects}\n  max bytes  : {bytes}\n")
     })
 }
 

@@ -115,7 +115,16 @@ fn osds(old: &OsdMap, new: &OsdMap, inc: &mut OsdMapIncremental) {
             inc.new_hb_back_up.insert(osd, a(&new.hb_back_addrs));
             inc.new_hb_front_up.insert(osd, a(&new.hb_front_addrs));
         }
-        let mut flip = was ^ is;
+        let (wa, wi) = (at(&old.osd_weight, i), at(&new.osd_weight, i));
+        let mut before = was;
+        if wa != wi {
+            inc.new_weight.insert(osd, wi);
+            if wi != 0 {
+                // Weights are applied first, and a weight clears these two and brings an OSD into being.
+                before = (before & !(state::NEW | state::AUTOOUT)) | state::EXISTS;
+            }
+        }
+        let mut flip = before ^ is;
         if boots {
             // Going up sets both by itself.
             flip &= !state::UP;
@@ -125,10 +134,6 @@ fn osds(old: &OsdMap, new: &OsdMap, inc: &mut OsdMapIncremental) {
         }
         if flip != 0 {
             inc.new_state.insert(osd, flip);
-        }
-        let (wa, wi) = (at(&old.osd_weight, i), at(&new.osd_weight, i));
-        if wa != wi {
-            inc.new_weight.insert(osd, wi);
         }
         if old.primary_affinity(osd) != new.primary_affinity(osd) {
             inc.new_primary_affinity.insert(osd, new.primary_affinity(osd));
