@@ -6,6 +6,7 @@ use crate::msg::{LogReply, Notify, PgMsg, PullMiss};
 use types::{EVersion, Epoch, OsdId, SpgId};
 
 /// The decision.
+#[allow(clippy::large_enum_variant)] // moved once or twice; a box would cost an allocation per message
 #[derive(Clone, PartialEq, Debug)]
 pub enum Absent {
     /// Nothing.

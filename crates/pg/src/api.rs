@@ -93,6 +93,7 @@ pub struct ClientReply {
 }
 
 /// What happens to a PG.
+#[allow(clippy::large_enum_variant)] // moved once or twice; a box would cost an allocation per message
 #[derive(Clone)]
 pub enum PgEvent {
     /// The next map. Maps come in order; gaps (maps the OSD could not get) are survived pessimistically.
@@ -121,6 +122,7 @@ pub enum PgEvent {
 }
 
 /// What a PG wants done, in order.
+#[allow(clippy::large_enum_variant)] // moved once or twice; a box would cost an allocation per message
 #[derive(Clone, Debug, PartialEq)]
 pub enum PgEffect {
     /// To the copy on another OSD, over an ordered, lossless session. Sent with our map epoch.
@@ -227,6 +229,27 @@ pub struct PgConfig {
     pub max_object_bytes: u64,
     /// Clones trimmed per tick.
     pub snap_trim_per_tick: usize,
+    /// A bug to show that the cluster tests see it.
+    #[cfg(feature = "planted")]
+    pub planted: Option<Planted>,
+}
+/// Bugs that the cluster tests must see (feature `planted`, tests only).
+#[cfg(feature = "planted")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Planted {
+    AnswerBeforeAll,
+    ReadUndurable,
+    ForgetPastIntervals,
+    SkipUpThru,
+    ForgetResends,
+    IgnoreMinSize,
+    SpeakOfUndurable,
+    NewestLogWins,
+    ChangeWhileCopying,
+    ForgetBackfillStart,
+    NoFlush,
+    StaleCommitCounts,
 }
 impl Default for PgConfig {
     fn default() -> Self {
@@ -243,6 +266,8 @@ impl Default for PgConfig {
             full_ratio_milli: 950,
             max_object_bytes: 128 << 20,
             snap_trim_per_tick: 16,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }

@@ -11,6 +11,21 @@
 //!
 //! Deliberately absent: sockets, maps as bytes, caps (osd-core), what ops mean (osd-ops), scrub, EC pools.
 
+/// True when the named bug is planted (tests only; nothing in any other build).
+macro_rules! planted {
+    ($cfg:expr, $bug:ident) => {{
+        #[cfg(feature = "planted")]
+        {
+            $cfg.planted == Some(crate::api::Planted::$bug)
+        }
+        #[cfg(not(feature = "planted"))]
+        {
+            false
+        }
+    }};
+}
+pub(crate) use planted;
+
 pub mod absent;
 pub mod api;
 mod backfill;

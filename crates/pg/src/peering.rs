@@ -10,6 +10,7 @@ use crate::missing::Missing;
 use crate::msg::*;
 use crate::persist::MetaDelta;
 use crate::pg::{OnCommit, Pg, PgState};
+use crate::planted;
 use objstore::{Transaction, TxnOp};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{EVersion, Epoch, HObject, OsdId};
@@ -33,7 +34,7 @@ impl Pg {
             if i.last < self.info.history.last_epoch_started {
                 break;
             }
-            if i.acting.is_empty() || !i.maybe_went_rw {
+            if i.acting.is_empty() || !i.maybe_went_rw || planted!(self.cfg, ForgetPastIntervals) {
                 continue;
             }
             let (mut accounted, mut down_now) = (false, BTreeSet::new());
@@ -226,7 +227,11 @@ impl Pg {
         let mut infos: BTreeMap<OsdId, &PgInfo> =
             self.primary.peer_info.iter().filter(|(_, i)| !i.dne()).map(|(o, i)| (*o, i)).collect();
         infos.insert(self.whoami, &self.info);
-        let Some((auth, _)) = Self::best_info(&infos, self.whoami) else {
+        let mut best = Self::best_info(&infos, self.whoami);
+        if planted!(self.cfg, NewestLogWins) {
+            best = infos.iter().max_by_key(|(_, i)| i.last_update).map(|(o, i)| (*o, *i));
+        }
+        let Some((auth, _)) = best else {
             self.state = PgState::Incomplete;
             return;
         };
@@ -383,7 +388,7 @@ impl Pg {
         }
     }
     fn check_up_thru(&mut self, ctx: &mut PgCtx<'_>) {
-        if self.map.up_thru(self.whoami) < self.interval() {
+        if self.map.up_thru(self.whoami) < self.interval() && !planted!(self.cfg, SkipUpThru) {
             self.state = PgState::WaitUpThru;
             ctx.out.push(PgEffect::RequestUpThru(self.interval()));
         } else {
@@ -427,7 +432,10 @@ impl Pg {
         for osd in self.primary.members.clone() {
             self.activate_member(ctx, osd);
             if self.primary.backfill_targets.contains(&osd) {
-                let from = self.primary.peer_info[&osd].last_backfill.clone();
+                let mut from = self.primary.peer_info[&osd].last_backfill.clone();
+                if planted!(self.cfg, ForgetBackfillStart) {
+                    from = HObject::MAX;
+                }
                 self.primary.backfills.insert(osd, crate::backfill::Target::new(from));
             }
         }
@@ -505,7 +513,9 @@ impl Pg {
     }
     /// True when clients are served.
     pub(crate) fn serves(&self) -> bool {
-        self.state == PgState::Active && self.is_primary() && self.placement.acting.len() >= self.min_size()
+        self.state == PgState::Active
+            && self.is_primary()
+            && (self.placement.acting.len() >= self.min_size() || planted!(self.cfg, IgnoreMinSize))
     }
 
     /// Everything is where it should be: old intervals and strays matter no more (`try_mark_clean`).

@@ -8,6 +8,7 @@ use crate::map::{ClusterMap, Placement, PoolView};
 use crate::missing::Missing;
 use crate::msg::{Notify, PgMsg};
 use crate::persist::{self, MetaDelta};
+use crate::planted;
 use crate::primary::Primary;
 use denc::DencError;
 use objstore::{CollId, CommitToken, ObjectStore, StoreError, Transaction, TxnOp};
@@ -67,6 +68,7 @@ pub enum PgState {
 }
 
 /// What happens when a transaction of ours is durable.
+#[allow(clippy::large_enum_variant)] // moved once or twice; a box would cost an allocation per message
 pub(crate) enum OnCommit {
     /// Send what may be said only now.
     Send(OsdId, PgMsg),
@@ -333,6 +335,9 @@ impl Pg {
     /// Does `action` when all that was queued so far is durable: at once when it is already.
     pub(crate) fn after_commit(&mut self, ctx: &mut PgCtx<'_>, action: OnCommit) {
         let interval = self.interval();
+        if planted!(self.cfg, SpeakOfUndurable) {
+            return self.on_commit(ctx, action);
+        }
         match self.pending.back_mut() {
             Some(last) if last.interval == interval => last.actions.push(action),
             // Behind a transaction of an older interval: an entry of our own with the same token.
@@ -346,7 +351,7 @@ impl Pg {
     fn committed(&mut self, ctx: &mut PgCtx<'_>, token: CommitToken) {
         while self.pending.front().is_some_and(|p| p.token <= token) {
             let p = self.pending.pop_front().expect("just seen");
-            let live = p.interval == self.interval();
+            let live = p.interval == self.interval() || planted!(self.cfg, StaleCommitCounts);
             for action in p.actions {
                 if live || matches!(action, OnCommit::Removed) {
                     self.on_commit(ctx, action);
@@ -468,6 +473,9 @@ impl Pg {
         self.queue(ctx, txn, MetaDelta::default(), Vec::new());
         if self.is_primary() {
             self.state = PgState::Flushing; // until the queue is durable: see committed()
+            if planted!(self.cfg, NoFlush) {
+                self.begin_get_info(ctx);
+            }
         } else {
             self.state = PgState::Stray;
             if let Some(primary) = self.placement.acting_primary {

@@ -14,6 +14,7 @@ use crate::msg::{PgMsg, RepOp, RepOpAck};
 use crate::peering::PriorSet;
 use crate::persist::MetaDelta;
 use crate::pg::{OnCommit, Pg, PgState};
+use crate::planted;
 use crate::recovery::Recovering;
 use bytes::Bytes;
 use objstore::{StoreError, Transaction};
@@ -168,7 +169,7 @@ impl Pg {
             Ok(c) => c,
             Err(e) => return self.refuse(ctx, &op, e),
         };
-        if class.writes && self.answer_resend(ctx, &op) {
+        if class.writes && !planted!(self.cfg, ForgetResends) && self.answer_resend(ctx, &op) {
             return;
         }
         if class.pg_op {
@@ -217,7 +218,8 @@ impl Pg {
                 .members
                 .iter()
                 .any(|o| self.primary.peer_missing.get(o).is_some_and(|m| m.contains_family(head)))
-            || self.primary.backfills.values().any(|t| t.is_copying(head))
+            || (!planted!(self.cfg, ChangeWhileCopying)
+                && self.primary.backfills.values().any(|t| t.is_copying(head)))
     }
 
     fn next_version(&self) -> EVersion {
@@ -303,6 +305,7 @@ impl Pg {
                 self.primary.last_change.get(&op.oid.head()).copied()
             };
             let after_commit = o.after_commit;
+            let after = if planted!(self.cfg, ReadUndurable) { None } else { after };
             match after.and_then(|seq| self.in_flight(seq)) {
                 Some(f) => f.then.push(Then::Reply(reply, after_commit)),
                 None => self.answer(ctx, reply, after_commit),
@@ -438,8 +441,12 @@ impl Pg {
         self.backfill_acked(ctx, from, a.seq);
     }
     pub(crate) fn op_acked(&mut self, ctx: &mut PgCtx<'_>, from: OsdId, seq: u64) {
+        let early = planted!(self.cfg, AnswerBeforeAll);
         let Some(f) = self.in_flight(seq) else { return };
         f.waiting.remove(&from);
+        if early && f.waiting.len() == 1 {
+            f.waiting.clear();
+        }
         while self.primary.in_flight.front().is_some_and(|f| f.waiting.is_empty()) {
             let f = self.primary.in_flight.pop_front().expect("just seen");
             self.durable(ctx, f);

@@ -89,3 +89,42 @@ fn wild_weather() {
         run(s, o);
     }
 }
+
+/// The tests above are worth something: each planted bug is seen by some seed. (`SpeakOfUndurable`, `NoFlush` and
+/// `StaleCommitCounts` need a crash in a window of a few steps: 300 seeds do not meet it.)
+#[test]
+fn planted_bugs_are_seen() {
+    use pg::Planted::*;
+    std::panic::set_hook(Box::new(|_| {})); // hundreds of expected panics
+    let mut unseen = Vec::new();
+    for bug in [
+        AnswerBeforeAll,
+        ReadUndurable,
+        ForgetPastIntervals,
+        SkipUpThru,
+        ForgetResends,
+        IgnoreMinSize,
+        NewestLogWins,
+        ChangeWhileCopying,
+        ForgetBackfillStart,
+    ] {
+        let max = std::env::var("PG_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(300);
+        let seen = (0..max).find(|s| {
+            let o = Opts {
+                osds: 5,
+                remap: true,
+                chaos: 3 + s % 6,
+                min_size: if bug == IgnoreMinSize { 2 } else { 1 + (s % 2) as u32 },
+                log_max: [8, 20, 500][(s / 2 % 3) as usize],
+                planted: Some(bug),
+                ..Opts::default()
+            };
+            std::panic::catch_unwind(|| Sim::new(*s, o).run()).is_err()
+        });
+        eprintln!("{bug:?}: seed {seen:?}");
+        if seen.is_none() {
+            unseen.push(bug);
+        }
+    }
+    assert!(unseen.is_empty(), "not seen: {unseen:?}");
+}

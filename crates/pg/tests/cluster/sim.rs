@@ -26,6 +26,7 @@ pub struct Opts {
     pub corrupt: bool,
     pub steps: u64,
     pub clients: usize,
+    pub planted: Option<pg::Planted>,
 }
 impl Default for Opts {
     fn default() -> Self {
@@ -39,6 +40,7 @@ impl Default for Opts {
             corrupt: false,
             steps: 6000,
             clients: 3,
+            planted: None,
         }
     }
 }
@@ -169,6 +171,7 @@ impl Sim {
             recovery_chunk_bytes: 4096,
             recovery_bytes_per_tick: 64 << 10,
             backfill_scan_max: 3,
+            planted: self.o.planted,
             ..PgConfig::default()
         }
     }
