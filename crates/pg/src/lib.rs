@@ -24,7 +24,6 @@ macro_rules! planted {
         }
     }};
 }
-pub(crate) use planted;
 
 pub mod absent;
 pub mod api;

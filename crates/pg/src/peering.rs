@@ -10,7 +10,6 @@ use crate::missing::Missing;
 use crate::msg::*;
 use crate::persist::MetaDelta;
 use crate::pg::{OnCommit, Pg, PgState};
-use crate::planted;
 use objstore::{Transaction, TxnOp};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{EVersion, Epoch, HObject, OsdId};

@@ -8,7 +8,6 @@ use crate::map::{ClusterMap, Placement, PoolView};
 use crate::missing::Missing;
 use crate::msg::{Notify, PgMsg};
 use crate::persist::{self, MetaDelta};
-use crate::planted;
 use crate::primary::Primary;
 use denc::DencError;
 use objstore::{CollId, CommitToken, ObjectStore, StoreError, Transaction, TxnOp};

@@ -14,7 +14,6 @@ use crate::msg::{PgMsg, RepOp, RepOpAck};
 use crate::peering::PriorSet;
 use crate::persist::MetaDelta;
 use crate::pg::{OnCommit, Pg, PgState};
-use crate::planted;
 use crate::recovery::Recovering;
 use bytes::Bytes;
 use objstore::{StoreError, Transaction};
