@@ -57,7 +57,8 @@ fn need(kind: u16) -> Option<(&'static str, u8)> {
         kinds::MON_GET_VERSION => ("mon", R),
         kinds::MON_GET_OSDMAP => ("osd", R),
         kinds::STATFS | kinds::GET_POOL_STATS => ("pg", R),
-        kinds::POOLOP => ("osd", W),
+        // Checked operation by operation: self-managed snapshots need no mon caps.
+        kinds::POOLOP => ("", 0),
         kinds::LOG => ("log", W),
         kinds::OSD_BOOT
         | kinds::OSD_ALIVE

@@ -435,7 +435,7 @@ impl MonCore {
     /// After the OSDMap changed: what follows from it.
     fn osd_committed(&mut self) {
         let pools = self.osd.pool_pgs();
-        self.pgmap.sync_pools(&pools);
+        self.pgmap.sync_pools(&pools, self.now);
         let up = self.osd.up_osds();
         self.pgmap.mark_stale(&up);
         let gone: Vec<_> = self.pgmap.osds.keys().copied().filter(|o| !self.osd.exists(*o)).collect();

@@ -335,11 +335,13 @@ impl MonCore {
                 pool_stats.insert(name.clone(), self.pgmap.pool_stat(pool));
             }
         }
+        // Clients take per-pool space only when every OSD reports it.
+        let per_pool = pool_stats.values().all(|p: &types::pgstat::PoolStat| p.num_store_stats > 0);
         let r = MGetPoolStatsReply {
             paxos: PaxosHeader::new(self.pgmap.version),
             fsid: m.fsid,
             pool_stats,
-            per_pool: true,
+            per_pool,
         };
         self.reply(id, &r, tid);
     }

@@ -292,7 +292,7 @@ impl MonCore {
             | flag::FULL;
         let m = &self.osd.map;
         if m.flags & WARN != 0 {
-            let names = flag::names(m.flags & WARN);
+            let names = flag_names(m.flags & WARN);
             let count = names.len();
             b.add("OSDMAP_FLAGS", Severity::Warn, format!("{names} flag(s) set"), count, Vec::new());
         }
@@ -403,7 +403,8 @@ impl MonCore {
                 .collect();
             let acting = acting.join(",");
             let name = pg_state::name(st);
-            let age = |t: Utime| self.now.since(t);
+            // A stamp that was never set says nothing about how long.
+            let age = |t: Utime| if t.is_zero() { Duration::ZERO } else { self.now.since(t) };
             let say =
                 |to: &'static str, what: &str, since: Utime, detail: &mut BTreeMap<&str, Vec<String>>| {
                     let text = if age(since) >= stuck {
@@ -590,4 +591,16 @@ impl MonCore {
             self.clog("cluster", LogPrio::INFO, "Cluster is now healthy".into());
         }
     }
+}
+
+/// Names of the map's flags in stock's order of printing, which is not that of the bits.
+pub(crate) fn flag_names(flags: u32) -> String {
+    let mut bits: Vec<u32> = (0..32).map(|b| 1u32 << b).filter(|b| flags & b != 0).collect();
+    let place = |b: &u32| match *b {
+        flag::NOREBALANCE => flag::NOBACKFILL * 2 - 1,
+        flag::NOSNAPTRIM => flag::NOTIERAGENT * 2 - 1,
+        b => b,
+    };
+    bits.sort_by_key(place);
+    bits.into_iter().map(flag::names).collect::<Vec<_>>().join(",")
 }

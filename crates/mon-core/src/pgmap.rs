@@ -67,7 +67,7 @@ pub struct PgMap {
 
 impl PgMap {
     /// Takes the pools and their PG counts from the OSDMap: new PGs are `unknown`, PGs of removed pools go.
-    pub fn sync_pools(&mut self, pools: &BTreeMap<PoolId, u32>) {
+    pub fn sync_pools(&mut self, pools: &BTreeMap<PoolId, u32>, now: Utime) {
         if &self.known == pools {
             return;
         }
@@ -75,7 +75,16 @@ impl PgMap {
         self.pool_statfs.retain(|(pool, _), _| pools.contains_key(pool));
         for (pool, n) in pools {
             for seed in 0..*n {
-                self.pgs.entry(PgId { pool: *pool, seed }).or_default();
+                self.pgs.entry(PgId { pool: *pool, seed }).or_insert_with(|| PgStat {
+                    last_change: now,
+                    last_active: now,
+                    last_clean: now,
+                    last_fresh: now,
+                    last_fullsized: now,
+                    last_undegraded: now,
+                    last_unstale: now,
+                    ..PgStat::default()
+                });
             }
         }
         self.known = pools.clone();
@@ -249,19 +258,19 @@ mod tests {
     #[test]
     fn pgs_are_unknown_until_reported_and_go_with_their_pool() {
         let mut m = PgMap::default();
-        m.sync_pools(&BTreeMap::from([(PoolId(1), 4)]));
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 4)]), Utime::ZERO);
         assert_eq!(m.states_by_count(), [(4, "unknown".to_owned())]);
         let s = PgStat { state: pg_state::ACTIVE | pg_state::CLEAN, ..PgStat::default() };
         m.apply_pg(pg(0), s, Utime::from_secs(5));
         assert_eq!(m.states_by_count(), [(3, "unknown".to_owned()), (1, "active+clean".to_owned())]);
-        m.sync_pools(&BTreeMap::new());
+        m.sync_pools(&BTreeMap::new(), Utime::ZERO);
         assert!(m.pgs.is_empty());
     }
 
     #[test]
     fn rates_are_taken_over_samples() {
         let mut m = PgMap::default();
-        m.sync_pools(&BTreeMap::from([(PoolId(1), 1)]));
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 1)]), Utime::ZERO);
         m.sample(Utime::from_secs(100));
         let mut s = PgStat::default();
         s.stats.sum.num_wr = 50;

@@ -5,7 +5,7 @@ use crate::commands::{deletable, stage_delete, stage_mksnap, stage_pool, stage_r
 use crate::core::MonCore;
 use crate::event::SessionId;
 use bytes::Bytes;
-use cephx::caps::{R, W};
+use cephx::caps::{OsdCap, OsdOpInfo, R, W};
 use messages::mon::pool_op;
 use messages::{MPoolOp, MPoolOpReply, PaxosHeader};
 use std::collections::BTreeMap;
@@ -65,6 +65,25 @@ impl MonCore {
         let allowed = |command: &str, args: BTreeMap<String, String>| {
             mon_capable(&s.peer, "osd", command, &args, R | W)
         };
+        // As stock: who may write to the pool may take snapshots of its own there (librbd of `client.glance`).
+        let writes_pool = || {
+            let Some(entity) = cephx::AuthName::parse(&s.peer.entity).and_then(|n| self.auth.entity(&n))
+            else {
+                return false;
+            };
+            let cap = entity.caps_text("osd").and_then(|text| OsdCap::parse(&text).ok());
+            let op = OsdOpInfo {
+                pool: &name,
+                namespace: "",
+                app_metadata: &p.application_metadata,
+                object: "",
+                may_read: false,
+                may_write: true,
+                classes: &[],
+            };
+            let addr = s.peer.addrs.0.first().copied().unwrap_or_default();
+            cap.is_some_and(|c| c.is_capable(&op, &addr))
+        };
         let pool_args = || BTreeMap::from([("poolname".to_owned(), name.clone())]);
         match m.op {
             pool_op::DELETE => {
@@ -102,7 +121,7 @@ impl MonCore {
                 Ok((None, true))
             }
             pool_op::CREATE_UNMANAGED_SNAP => {
-                if !allowed("osd pool op unmanaged-snap", pool_args()) {
+                if !allowed("osd pool op unmanaged-snap", pool_args()) && !writes_pool() {
                     return Err(Errno::EPERM);
                 }
                 if p.is_pool_snaps_mode() {
@@ -122,7 +141,7 @@ impl MonCore {
                 Ok((Some(data), true))
             }
             pool_op::DELETE_UNMANAGED_SNAP => {
-                if !allowed("osd pool op unmanaged-snap", pool_args()) {
+                if !allowed("osd pool op unmanaged-snap", pool_args()) && !writes_pool() {
                     return Err(Errno::EPERM);
                 }
                 if p.is_pool_snaps_mode() {

@@ -77,8 +77,8 @@ fn health(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             out.push_str(if parts.is_empty() { " " } else { "; " });
             out.push_str(&m);
         }
+        out.push('\n');
         if detail {
-            out.push('\n');
             let all = checks.iter().map(|(c, k)| (c, k, core.health.mutes.get(c).is_some()));
             let mut all: Vec<_> = all.collect();
             all.sort_by(|x, y| y.1.severity.cmp(&x.1.severity));
@@ -88,10 +88,6 @@ fn health(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
                 for d in &c.detail {
                     out.push_str(&format!("    {d}\n"));
                 }
-            }
-            // Nothing raised: the one line has no newline, as with stock.
-            if checks.is_empty() {
-                out.pop();
             }
         }
         out

@@ -346,7 +346,7 @@ fn balancer(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
         "active": false, "last_optimize_duration": "", "last_optimize_started": "", "mode": "none", "no_optimization_needed": false,
         "optimize_result": "", "plans": [],
     });
-    text(crate::fmt::pretty(&v).trim_end().to_owned())
+    text(crate::fmt::pretty(&v))
 }
 fn crash_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &json!([]), String::new)
@@ -371,5 +371,5 @@ fn iostat(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
         r.wr_ops.to_string(),
         (r.rd_ops + r.wr_ops).to_string(),
     ];
-    text(format!("|{}", cells.iter().map(|c| format!(" {c:>10} |")).collect::<String>()))
+    text(format!("|{}\n", cells.iter().map(|c| format!(" {c:>10} |")).collect::<String>()))
 }

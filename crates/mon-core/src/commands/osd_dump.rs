@@ -3,7 +3,7 @@
 use super::mon_cmds::{addrvec, legacy};
 use crate::fmt::stringify_f32;
 use serde_json::{Map, Value, json};
-use types::osdmap::{OsdMap, WEIGHT_IN, flag, release, state};
+use types::osdmap::{OsdMap, WEIGHT_IN, release, state};
 use types::pool::{PgPool, PoolOpt, autoscale, flag as pool_flag, opt};
 use types::{AddrVec, OsdId, PoolId};
 
@@ -236,7 +236,7 @@ pub(super) fn map_json(m: &OsdMap) -> Value {
             .collect()
     };
     let mut sorted: Vec<&str> = names_list("").into_iter().collect();
-    let flags = flag::names(m.flags);
+    let flags = crate::health::flag_names(m.flags);
     sorted.extend(names_list(&flags));
     sorted.sort_unstable();
     let pg_temp: Vec<Value> =
@@ -286,7 +286,7 @@ pub(super) fn map_text(m: &OsdMap) -> String {
         m.fsid,
         m.created,
         m.modified,
-        flag::names(m.flags),
+        crate::health::flag_names(m.flags),
         m.crush_version,
         stringify_f32(m.full_ratio),
         stringify_f32(m.backfillfull_ratio),

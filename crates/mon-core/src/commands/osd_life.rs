@@ -76,7 +76,7 @@ fn uuid_arg(a: &Args) -> Result<Fsid, (Errno, String)> {
 
 fn id_out(a: &Args, o: OsdId) -> CmdResult {
     let mut out = match a.format() {
-        Format::Plain => Out { data: format!("{o}").into_bytes(), ..Out::default() },
+        Format::Plain => Out { data: format!("{o}\n").into_bytes(), ..Out::default() },
         _ => render(a, &json!({"osdid": o.0}), String::new)?,
     };
     out.wait = true;
@@ -427,8 +427,8 @@ fn affinity(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let n = m.osd_state.len();
     let all = m.osd_primary_affinity.get_or_insert_with(|| Arc::new(vec![AFFINITY_MAX; n]));
     Arc::make_mut(all)[o.0 as usize] = raw;
-    // Stock prints the pointer-less hexadecimal of the raw value times its scale; it is only informative.
-    done(format!("set osd.{o} primary-affinity to {} ({})", fmt_g(w, 6), 8_000_000 + raw * 10))
+    // Stock's stream prints its manipulators as numbers (8 and 2) around the raw value.
+    done(format!("set osd.{o} primary-affinity to {} (8{raw}2)", fmt_g(w, 6)))
 }
 
 fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {

@@ -341,7 +341,7 @@ fn debug(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         "degraded_pgs_exist" => degraded,
         _ => false,
     };
-    super::text(if yes { "TRUE" } else { "FALSE" })
+    super::text(if yes { "TRUE\n" } else { "FALSE\n" })
 }
 
 /// Tells OSDs to scrub PGs.

@@ -46,7 +46,7 @@ pub(super) fn osd_summary(core: &MonCore, epoch: bool, indent: &str) -> String {
         n => s.push_str(&format!("; {n} remapped pgs")),
     }
     s.push('\n');
-    let names = flag::names(m.flags & !QUIET_FLAGS);
+    let names = crate::health::flag_names(m.flags & !QUIET_FLAGS);
     if !names.is_empty() {
         s.push_str(&format!("{indent}flags {names}\n"));
     }
