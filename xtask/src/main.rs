@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod cluster;
 mod demo;
+mod fuzz;
 mod guest;
 mod packages;
 mod test;
@@ -36,6 +37,11 @@ const TASKS: &[Task] = &[
         name: "torture",
         about: "kill -9 of OSDs and of everything, under load [--short] [--seed N] [--stock]",
         run: torture::task,
+    },
+    Task {
+        name: "fuzz",
+        about: "hostile bytes: [TARGET|all] [SECONDS] [--seed N] | --replay FILE | --short | --list",
+        run: fuzz::task,
     },
     Task {
         name: "demo",

@@ -13,7 +13,7 @@ const RINGS: &[(u8, &[&str])] = &[
     (1, &["denc", "crush", "types", "messages", "objstore"]),
     (2, &["msgr", "cephx", "cls", "osd-ops", "pg", "osd-core", "store-core", "mon-core"]),
     (3, &["net", "disk", "runtime", "monc"]),
-    (4, &["mon", "osd", "cli", "sim", "testkit", "xtask"]),
+    (4, &["mon", "osd", "cli", "sim", "testkit", "fuzz", "xtask"]),
 ];
 
 /// What rings 1 and 2 may not mention, and why.
@@ -91,7 +91,7 @@ fn manifest_dependencies(text: &str) -> Vec<String> {
 fn check_manifests(root: &Path, problems: &mut Vec<String>) {
     let mut manifests: Vec<PathBuf> =
         fs::read_dir(root.join("crates")).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    manifests.push(root.join("xtask"));
+    manifests.extend([root.join("fuzz"), root.join("xtask")]);
     manifests.sort();
     for dir in manifests {
         let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -126,6 +126,7 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn check_sources(root: &Path, problems: &mut Vec<String>) {
     let mut files = Vec::new();
     sources(&root.join("crates"), &mut files);
+    sources(&root.join("fuzz"), &mut files);
     sources(&root.join("xtask"), &mut files);
     for path in files {
         let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -1,0 +1,285 @@
+//! The fuzz runner: seeded mutations of samples over every decoder and machine that sees outside bytes.
+//!
+//! `cargo xtask fuzz` calls it. A run is the same for the same seed. A finding is a panic, an input that makes the code
+//! hold more than its bound ([`bound_bytes`]), or one that takes longer than [`INPUT_TIME_MAX`]; it is made smaller, written
+//! as hex, and the command that replays it is printed. The input in hand is always in a file, so that an abort or a
+//! stack overflow leaves it behind as well.
+//!
+//! There is no coverage feedback from the compiler; instead an input whose allocations look new is kept and mutated further.
+
+mod alloc;
+mod class_context;
+mod mutate;
+mod samples;
+mod targets;
+
+use mutate::{Dice, mutate};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use targets::Target;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// How long one input may take (in a build with debug assertions, on a busy machine).
+const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Inputs that are kept for further mutation.
+const KEPT_MAX: usize = 4096;
+
+/// How much the code may hold at once for an input of `len` bytes.
+fn bound_bytes(len: usize) -> usize {
+    (16 << 20) + 64 * len
+}
+
+/// What the last panic said.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+/// Runs one input; answers what is wrong with it.
+fn try_input(target: &Target, input: &[u8]) -> Result<alloc::Usage, String> {
+    alloc::reset();
+    let ended = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+    let usage = alloc::usage();
+    if ended.is_err() {
+        return Err(SAID.lock().map(|s| s.clone()).unwrap_or_default());
+    }
+    if usage.peak_bytes > bound_bytes(input.len()) {
+        return Err(format!("{} bytes held for an input of {} bytes", usage.peak_bytes, input.len()));
+    }
+    Ok(usage)
+}
+
+/// Takes pieces away as long as the input still fails.
+fn minimised(target: &Target, mut input: Vec<u8>) -> Vec<u8> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut piece = input.len() / 2;
+    while piece > 0 && Instant::now() < deadline {
+        let mut at = 0;
+        while at + piece <= input.len() && Instant::now() < deadline {
+            let mut shorter = input.clone();
+            shorter.drain(at..at + piece);
+            if try_input(target, &shorter).is_err() {
+                input = shorter;
+            } else {
+                at += piece;
+            }
+        }
+        piece /= 2;
+    }
+    input
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.trim().bytes().map(|b| char::from(b).to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|p| p[0] << 4 | p[1]).collect())
+}
+
+fn report(target: &Target, input: &[u8], what: &str, dir: &Path) {
+    let name = format!("{}-{:08x}.hex", target.name, crc32c::crc32c(input));
+    let path = dir.join(name);
+    let written = fs::write(&path, to_hex(input) + "\n");
+    println!("FOUND in {}: {what}", target.name);
+    match written {
+        Ok(()) => println!("replay: cargo xtask fuzz {} --replay {}", target.name, path.display()),
+        Err(e) => println!("(the input could not be written to {}: {e})\n{}", path.display(), to_hex(input)),
+    }
+}
+
+/// The input in hand, for whoever looks after a crash: four bytes of length, then the bytes.
+struct InHand(fs::File);
+impl InHand {
+    fn set(&self, input: &[u8]) {
+        let bytes = [&(input.len() as u32).to_le_bytes()[..], input].concat();
+        // Losing it would only cost the report of an abort.
+        let _ = self.0.write_all_at(&bytes, 0);
+    }
+}
+
+fn in_hand_path(dir: &Path, target: &Target) -> PathBuf {
+    dir.join(format!("{}.current", target.name))
+}
+
+/// Ends the process when one input takes too long; `started` is in milliseconds since `epoch`, 0 between runs.
+fn watch(started: Arc<AtomicU64>, epoch: Instant, name: &'static str) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            let at = started.load(Ordering::Relaxed);
+            let now = epoch.elapsed().as_millis() as u64;
+            if at != 0 && now.saturating_sub(at) > INPUT_TIME_MAX.as_millis() as u64 {
+                eprintln!("{name}: one input takes longer than {} s", INPUT_TIME_MAX.as_secs());
+                std::process::abort();
+            }
+        }
+    });
+}
+
+fn fuzz(target: &Target, seconds: u64, seed: u64, dir: &Path) -> bool {
+    let epoch = Instant::now();
+    let started = Arc::new(AtomicU64::new(0));
+    watch(started.clone(), epoch, target.name);
+    let in_hand = match fs::File::create(in_hand_path(dir, target)) {
+        Ok(f) => InHand(f),
+        Err(e) => {
+            println!("cannot write to {}: {e}", dir.display());
+            return false;
+        }
+    };
+    let mut kept = (target.samples)();
+    kept.retain(|s| s.len() <= mutate::INPUT_MAX);
+    kept.push(Vec::new());
+    let given = kept.len();
+    let mut seen = BTreeSet::new();
+    let mut dice = Dice::new(seed);
+    let mut runs = 0u64;
+    let mut next = 0;
+    let mut slowest = Duration::ZERO;
+    let mut most_bytes = 0;
+    while epoch.elapsed() < Duration::from_secs(seconds) || runs < 2_000 {
+        // First the samples as they are, then changed ones; the given samples more often than what was found on the way.
+        let input = if next < given {
+            next += 1;
+            kept[next - 1].clone()
+        } else {
+            let pool = if dice.below(3) == 0 { given } else { kept.len() };
+            let mut input = kept[dice.below(pool)].clone();
+            let other = dice.below(kept.len());
+            mutate(&mut input, &kept[other], &mut dice);
+            input
+        };
+        in_hand.set(&input);
+        let before = Instant::now();
+        started.store(epoch.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+        let result = try_input(target, &input);
+        started.store(0, Ordering::Relaxed);
+        slowest = slowest.max(before.elapsed());
+        runs += 1;
+        match result {
+            Ok(usage) => {
+                most_bytes = most_bytes.max(usage.peak_bytes);
+                let look = (usage.count.min(400), usage.total_bytes.next_power_of_two());
+                if seen.insert(look) && runs > given as u64 && kept.len() < KEPT_MAX {
+                    kept.push(input);
+                }
+            }
+            Err(what) => {
+                let small = minimised(target, input);
+                let what = try_input(target, &small).err().unwrap_or(what);
+                report(target, &small, &what, dir);
+                return false;
+            }
+        }
+        if runs.is_multiple_of(4096) && slowest > INPUT_TIME_MAX {
+            return false;
+        }
+    }
+    let _ = fs::remove_file(in_hand_path(dir, target));
+    println!(
+        "ok     {:<16} {runs:>10} inputs, {:>4} kept, slowest {:>4} ms, most held {:>6} KiB",
+        target.name,
+        kept.len() - given,
+        slowest.as_millis(),
+        most_bytes >> 10
+    );
+    true
+}
+
+fn replay(target: &Target, path: &str) -> bool {
+    let input = match fs::read(path) {
+        // What a crash left behind (see `InHand`), or hex.
+        Ok(bytes) if path.ends_with(".current") => {
+            let len = bytes.get(..4).map_or(0, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]])) as usize;
+            bytes.get(4..4 + len).map(<[u8]>::to_vec)
+        }
+        Ok(bytes) => from_hex(&String::from_utf8_lossy(&bytes)),
+        Err(e) => {
+            println!("{path}: {e}");
+            return false;
+        }
+    };
+    let Some(input) = input else {
+        println!("{path} is not hex");
+        return false;
+    };
+    let start = Instant::now();
+    match try_input(target, &input) {
+        Ok(usage) => {
+            println!("{} bytes: no finding, {} ms, {usage:?}", input.len(), start.elapsed().as_millis());
+            true
+        }
+        Err(what) => {
+            println!("{} bytes: {what}", input.len());
+            false
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        if let Ok(mut said) = SAID.lock() {
+            *said = info.to_string();
+        }
+    }));
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let target = |name: &String| targets::ALL.iter().find(|t| t.name == name);
+    let good = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["list"] => {
+            targets::ALL.iter().for_each(|t| println!("{}", t.name));
+            true
+        }
+        ["run", _, seconds, seed, dir] => match (target(&args[1]), seconds.parse(), seed.parse()) {
+            (Some(t), Ok(seconds), Ok(seed)) => fuzz(t, seconds, seed, Path::new(dir)),
+            _ => {
+                println!("no such target, or not a number: {}", args[1..].join(" "));
+                false
+            }
+        },
+        ["replay", _, path] => target(&args[1]).is_some_and(|t| replay(t, path)),
+        _ => {
+            println!(
+                "usage: fuzz list | run TARGET SECONDS SEED DIR | replay TARGET FILE   (see cargo xtask fuzz)"
+            );
+            false
+        }
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greedy(data: &[u8]) {
+        if data.first() == Some(&7) {
+            std::hint::black_box(vec![1u8; 100 << 20]);
+        }
+        assert!(!data.contains(&9), "nine");
+    }
+    const GREEDY: Target = Target { name: "greedy", run: greedy, samples: || vec![vec![7]] };
+
+    #[test]
+    fn too_much_memory_and_panics_are_found_and_made_small() {
+        assert!(try_input(&GREEDY, &[7]).unwrap_err().contains("bytes held"));
+        assert!(try_input(&GREEDY, &[1, 9]).is_err());
+        assert!(try_input(&GREEDY, &[1]).is_ok());
+        assert_eq!(minimised(&GREEDY, vec![1, 2, 3, 9, 4]), [9]);
+    }
+
+    #[test]
+    fn hex_comes_back() {
+        assert_eq!(from_hex(&to_hex(&[0, 0xab, 255])), Some(vec![0, 0xab, 255]));
+        assert_eq!(from_hex("abc"), None);
+        assert_eq!(from_hex("zz"), None);
+    }
+}
