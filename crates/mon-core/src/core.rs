@@ -160,6 +160,10 @@ impl MonCore {
     pub fn fsid(&self) -> Fsid {
         self.monmap.fsid
     }
+    /// The committed OSDMap.
+    pub fn osdmap(&self) -> &types::osdmap::OsdMap {
+        &self.osd.map
+    }
     /// The monitor map.
     pub fn monmap(&self) -> &MonMap {
         &self.monmap

@@ -12,9 +12,11 @@ use anyhow::Context;
 use runtime::DaemonArgs;
 
 /// Version text of `ceph versions` and `-v`.
-pub const VERSION: &str = concat!("ceph version 16.2.15 (loligo ", env!("CARGO_PKG_VERSION"), ") pacific (stable)");
+pub const VERSION: &str =
+    concat!("ceph version 16.2.15 (loligo ", env!("CARGO_PKG_VERSION"), ") pacific (stable)");
 
-const USAGE: &str = "usage: loligo mon -i ID -c CONF [--mkfs --monmap FILE --keyring FILE [--fsid UUID]] [-f|-d]
+const USAGE: &str =
+    "usage: loligo mon -i ID -c CONF [--mkfs --monmap FILE --keyring FILE [--fsid UUID]] [-f|-d]
   -i, --id ID        name of the monitor
   -c, --conf FILE    ceph.conf
   -f                 stay in the foreground, -d also log to stderr

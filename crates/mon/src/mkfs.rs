@@ -28,10 +28,13 @@ fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
 pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
     let dir = PathBuf::from(config.str("mon_data"));
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let value = |name: &str| args.values.get(name).cloned().or_else(|| Some(config.str(name))).filter(|v| !v.is_empty());
+    let value = |name: &str| {
+        args.values.get(name).cloned().or_else(|| Some(config.str(name))).filter(|v| !v.is_empty())
+    };
     let map_path = value("monmap").context("--mkfs needs --monmap")?;
     let bytes = bytes::Bytes::from(fs::read(&map_path).with_context(|| map_path.clone())?);
-    let mut monmap: MonMap = denc::from_bytes(&bytes).with_context(|| format!("{map_path} is no monitor map"))?;
+    let mut monmap: MonMap =
+        denc::from_bytes(&bytes).with_context(|| format!("{map_path} is no monitor map"))?;
     let given: Option<Fsid> = value("fsid").and_then(|t| t.parse().ok());
     let fsid = match given {
         Some(f) => f,
@@ -42,13 +45,18 @@ pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
             Fsid::from_random(b)
         }
     };
-    ensure!(monmap.mons.contains_key(&config.identity().id), "mon.{} is not in {map_path}", config.identity().id);
+    ensure!(
+        monmap.mons.contains_key(&config.identity().id),
+        "mon.{} is not in {map_path}",
+        config.identity().id
+    );
     if monmap.ranks.is_empty() {
         monmap.calc_ranks();
     }
     let list = config.str("keyring");
     let ring_path = list.split([',', ';']).map(|p| PathBuf::from(p.trim())).find(|p| p.exists());
-    let ring_path = ring_path.with_context(|| format!("--mkfs needs --keyring: no file of {list:?} exists"))?;
+    let ring_path =
+        ring_path.with_context(|| format!("--mkfs needs --keyring: no file of {list:?} exists"))?;
     let text = fs::read_to_string(&ring_path).with_context(|| ring_path.display().to_string())?;
     let keyring = parse_keyring(&text).with_context(|| format!("{} is no keyring", ring_path.display()))?;
     let mon = keyring.iter().find(|(n, _)| n.kind == EntityType::MON).map(|(_, e)| e.clone());

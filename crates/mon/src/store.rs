@@ -95,18 +95,21 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread; commits (or the error that ends everything) come out of the receiver.
-    pub fn start(db: Database) -> anyhow::Result<(Writer, async_mpsc::UnboundedReceiver<anyhow::Result<u64>>)> {
+    pub fn start(
+        db: Database,
+    ) -> anyhow::Result<(Writer, async_mpsc::UnboundedReceiver<anyhow::Result<u64>>)> {
         let (tx, rx) = mpsc::channel::<Proposal>();
         let (done, out) = async_mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("mon-store".into()).stack_size(512 << 10).spawn(move || {
-            while let Ok(p) = rx.recv() {
-                let r = write(&db, &p).map(|()| p.version);
-                let failed = r.is_err();
-                if done.send(r).is_err() || failed {
-                    break;
+        let thread =
+            std::thread::Builder::new().name("mon-store".into()).stack_size(512 << 10).spawn(move || {
+                while let Ok(p) = rx.recv() {
+                    let r = write(&db, &p).map(|()| p.version);
+                    let failed = r.is_err();
+                    if done.send(r).is_err() || failed {
+                        break;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok((Writer { tx: Some(tx), thread: Some(thread) }, out))
     }
     /// Hands a proposal over.
