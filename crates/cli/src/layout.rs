@@ -50,10 +50,6 @@ impl Layout {
     pub fn pid_file(&self, daemon: &str) -> PathBuf {
         self.dir.join("run").join(format!("{daemon}.pid"))
     }
-    /// A daemon's admin socket.
-    pub fn asok(&self, daemon: &str) -> PathBuf {
-        self.dir.join("run").join(format!("{daemon}.asok"))
-    }
     /// A daemon's log.
     pub fn log(&self, daemon: &str) -> PathBuf {
         self.dir.join("log").join(format!("{daemon}.log"))

@@ -27,7 +27,13 @@ pub fn rss_bytes(pid: u32) -> Option<u64> {
 pub fn daemon_command(layout: &Layout, kind: &str, id: &str) -> anyhow::Result<Command> {
     let exe = std::env::current_exe().context("cannot find this program's own path")?;
     let mut c = Command::new(exe);
-    c.arg(kind).arg("-i").arg(id).arg("-c").arg(layout.conf()).env_remove("CEPH_ARGS").env_remove("CEPH_CONF");
+    c.arg(kind)
+        .arg("-i")
+        .arg(id)
+        .arg("-c")
+        .arg(layout.conf())
+        .env_remove("CEPH_ARGS")
+        .env_remove("CEPH_CONF");
     Ok(c)
 }
 

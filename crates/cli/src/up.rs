@@ -76,7 +76,11 @@ fn keyring_section(entity: &str, key: &CryptoKey, caps: &[(&str, &str)]) -> Stri
 
 /// Lays a new cluster down: everything but the daemons' own data.
 fn create(layout: &Layout, args: &UpArgs, osds: usize) -> anyhow::Result<()> {
-    ensure!(args.mons == 1, "one monitor is what this version runs (--mons {} comes with the quorum)", args.mons);
+    ensure!(
+        args.mons == 1,
+        "one monitor is what this version runs (--mons {} comes with the quorum)",
+        args.mons
+    );
     layout.make_folders()?;
     let env = runtime::System;
     let mut random = [0u8; 16];
@@ -203,7 +207,9 @@ async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> 
     let deadline = Instant::now() + PATIENCE;
     let mut said = String::new();
     loop {
-        let answer = mon.command(serde_json::json!({ "prefix": "status", "format": "json" }), Vec::new().into()).await?;
+        let answer = mon
+            .command(serde_json::json!({ "prefix": "status", "format": "json" }), Vec::new().into())
+            .await?;
         let status: serde_json::Value = serde_json::from_slice(&answer.outbl).unwrap_or_default();
         let up = status["osdmap"]["num_up_osds"].as_u64().unwrap_or(0);
         let health = status["health"]["status"].as_str().unwrap_or("?").to_owned();

@@ -1,7 +1,7 @@
 //! Client ops: from the message to the PG. Session, map epoch, blocklist, caps; ops that must wait.
 
 use crate::core::{OsdCore, WaitingOp};
-use crate::event::{LogLevel, SessionId};
+use crate::event::{LogLevel, OsdEffect, SessionId};
 use cephx::caps::{ClassCall, OsdOpInfo};
 use denc::Features;
 use messages::{MOsdOp, MOsdOpReply, Message};
@@ -77,6 +77,8 @@ impl OsdCore {
         let placement = crate::view::MapView(self.map.clone()).placement(pgid.pg);
         if placement.acting_primary == Some(self.cfg.whoami) {
             self.wait(Epoch(0), pgid, op);
+        } else {
+            self.out.push(OsdEffect::Dropped { session: op.session, tid: op.tid });
         }
     }
 
@@ -118,7 +120,9 @@ impl OsdCore {
         self.waiting.retain(|w| w.op.session != op.session || w.op.tid != op.tid);
         if self.waiting.len() >= self.cfg.waiting_ops_max {
             self.log(LogLevel::Warn, "too many ops wait for a map: the oldest is dropped".to_owned());
-            self.waiting.pop_front();
+            if let Some(w) = self.waiting.pop_front() {
+                self.out.push(OsdEffect::Dropped { session: w.op.session, tid: w.op.tid });
+            }
         }
         self.waiting.push_back(WaitingOp { epoch, pgid, op });
     }

@@ -73,7 +73,6 @@ pub struct OsdCore {
     pub(crate) pgs: BTreeMap<SpgId, PgSlot>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) hb: Heartbeats,
-    pub(crate) hb_sessions: BTreeMap<SessionId, OsdId>,
     pub(crate) tokens: VecDeque<(CommitToken, TokenOwner)>,
     pub(crate) next_token: u64,
     pub(crate) waiting: VecDeque<WaitingOp>,
@@ -84,6 +83,7 @@ pub struct OsdCore {
     /// Oldest epoch that the monitors keep.
     pub(crate) cluster_oldest: Epoch,
     pub(crate) tracker: OpTracker,
+    pub(crate) copies: crate::copies::Copies,
     pub(crate) limits: osd_ops::Limits,
     pub(crate) random: Box<dyn FnMut() -> u64>,
     pub(crate) mon: MonState,
@@ -148,7 +148,6 @@ impl OsdCore {
             phase: Phase::Preboot,
             pgs: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            hb_sessions: BTreeMap::new(),
             tokens: VecDeque::new(),
             next_token: 0,
             waiting: VecDeque::new(),
@@ -156,6 +155,7 @@ impl OsdCore {
             creates_waiting: None,
             cluster_oldest: Epoch(0),
             tracker: OpTracker::default(),
+            copies: crate::copies::Copies::default(),
             limits: osd_ops::Limits::default(),
             random,
             mon: MonState::default(),
@@ -205,6 +205,7 @@ impl OsdCore {
         self.now = now;
         std::mem::swap(&mut self.out, effects);
         self.dispatch(event, store);
+        self.settle_copies(store);
         std::mem::swap(&mut self.out, effects);
     }
 
@@ -212,8 +213,8 @@ impl OsdCore {
         match event {
             OsdEvent::Message { session, net, msg } => self.on_message(session, net, msg, store),
             OsdEvent::Committed(token) => self.on_committed(token, store),
-            OsdEvent::Opened { session, net, peer } => {
-                self.sessions.insert(session, Session::new(net, *peer));
+            OsdEvent::Opened { session, peer, .. } => {
+                self.sessions.insert(session, Session::new(*peer));
             }
             OsdEvent::Closed { session } => self.on_closed(session, store),
             OsdEvent::MonOpened => self.on_mon_opened(),
@@ -290,7 +291,6 @@ impl OsdCore {
     }
 
     fn on_closed(&mut self, session: SessionId, store: &mut dyn ObjectStore) {
-        self.hb_sessions.remove(&session);
         if self.sessions.remove(&session).is_none() {
             return;
         }
@@ -310,11 +310,15 @@ impl OsdCore {
             for pgid in ids {
                 self.pg_event(pgid, pg::PgEvent::Tick, store);
             }
+            for (session, tid) in self.tracker.sweep() {
+                self.out.push(OsdEffect::Dropped { session, tid });
+            }
             self.tick_boot();
             self.trim_maps(store);
         }
         self.tick_heartbeats();
         self.tick_reports(store);
+        self.repeat_copies(store);
         let next = if self.mgr.stats_dirty { self.cfg.stats_delay } else { Duration::from_secs(1) };
         self.out.push(OsdEffect::WakeIn(next));
     }

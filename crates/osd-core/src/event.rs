@@ -122,6 +122,13 @@ pub enum OsdEffect {
         /// The message.
         msg: Message,
     },
+    /// A request will not be answered: what was kept for it (its share of the throttle) may go.
+    Dropped {
+        /// The session.
+        session: SessionId,
+        /// The request.
+        tid: u64,
+    },
     /// The map says that these addresses are dead: end sessions with them.
     MarkDown {
         /// On which network.

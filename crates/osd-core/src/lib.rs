@@ -7,6 +7,7 @@ mod boot;
 mod client_ops;
 mod commands;
 pub mod config;
+mod copies;
 mod core;
 pub mod event;
 pub mod heartbeat;

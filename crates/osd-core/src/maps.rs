@@ -67,6 +67,7 @@ impl OsdCore {
         self.out.push(OsdEffect::RequireFeatures(newest.required_features()));
         self.take_held(store);
         self.take_waiting(store);
+        self.repeat_copies(store);
         self.repeat_wishes();
         self.maybe_boot(store);
     }

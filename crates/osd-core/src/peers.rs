@@ -5,8 +5,8 @@ use crate::event::{LogLevel, Net, OsdEffect, SessionId};
 use crate::heartbeat::{HbAction, HbNet};
 use messages::{
     MCommand, MConfig, MMgrMap, MMonCommandAck, MMonGetVersionReply, MOsdBackoff, MOsdFailure, MOsdMap,
-    MOsdMarkMeDown, MOsdOp, MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload, failure_flags,
-    ping_op,
+    MOsdMarkMeDown, MOsdOp, MOsdOpReply, MOsdPgCreate2, MOsdPing, MPing, Message, PaxosHeader, Payload,
+    failure_flags, ping_op,
 };
 use objstore::ObjectStore;
 use pg::PgMessage;
@@ -40,6 +40,9 @@ impl OsdCore {
             MOsdMap::KIND if from.kind == EntityType::OSD => {
                 let Some(m) = self.decoded::<MOsdMap>(&msg) else { return };
                 self.on_osd_map(&m, store);
+            }
+            MOsdOpReply::KIND if from.kind == EntityType::OSD && net == Net::Public => {
+                self.on_osd_op_reply(&msg, store);
             }
             MCommand::KIND => self.on_tell(session, &msg, store),
             // Stock clients send a bare ping beside their watches' pings, and acknowledge backoffs: no answer.

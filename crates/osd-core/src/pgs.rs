@@ -91,6 +91,7 @@ impl OsdCore {
         match effect {
             PgEffect::SendToOsd { osd, epoch, msg } => self.send_pg(pgid, osd, epoch, msg),
             PgEffect::ReplyClient(reply) => self.reply_client(pgid, reply),
+            PgEffect::CopyFrom { op, requests } => self.start_copy(pgid, op, requests),
             PgEffect::WatchNotify { session, notify } => {
                 let features = self.session_features(session);
                 // The answers to a completed notify travel as data, a notify's own payload in front.
@@ -143,6 +144,9 @@ impl OsdCore {
     }
 
     fn reply_client(&mut self, pgid: SpgId, reply: ClientReply) {
+        if reply.op.session == crate::copies::OURSELVES {
+            return self.on_own_reply(reply);
+        }
         let op = &reply.op;
         self.tracker.finished(op.session, op.tid, self.now);
         let ops = op

@@ -1,14 +1,12 @@
 //! [`Session`]: one client's (or daemon's) session as the OSD keeps it: who, what it may do, which map it has.
 
-use crate::event::{Net, Peer};
+use crate::event::Peer;
 use cephx::caps::OsdCap;
 use types::Epoch;
 
 /// A session.
 #[derive(Debug)]
 pub struct Session {
-    /// Where it came in.
-    pub net: Net,
     /// Who it is.
     pub peer: Peer,
     /// Its parsed capabilities. A text that does not parse grants nothing.
@@ -19,9 +17,9 @@ pub struct Session {
 
 impl Session {
     /// From what the handshake proved.
-    pub fn new(net: Net, peer: Peer) -> Session {
+    pub fn new(peer: Peer) -> Session {
         let caps =
             if peer.allow_all { OsdCap::allow_all() } else { OsdCap::parse(&peer.caps).unwrap_or_default() };
-        Session { net, peer, caps, last_map: Epoch(0) }
+        Session { peer, caps, last_map: Epoch(0) }
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::SessionId;
 use pg::ClientOp;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use types::{SpgId, Utime};
 
@@ -11,7 +11,7 @@ use types::{SpgId, Utime};
 const HISTORY_MAX: usize = 20;
 
 struct Tracked {
-    op: Arc<ClientOp>,
+    op: Weak<ClientOp>,
     pgid: SpgId,
     since: Utime,
 }
@@ -52,19 +52,20 @@ fn describe(op: &ClientOp, pgid: SpgId) -> String {
 impl OpTracker {
     /// An op was accepted. A resend takes the place of the first sending.
     pub fn started(&mut self, op: &Arc<ClientOp>, pgid: SpgId, now: Utime) {
-        self.in_flight.insert((op.session, op.tid), Tracked { op: op.clone(), pgid, since: now });
+        self.in_flight.insert((op.session, op.tid), Tracked { op: Arc::downgrade(op), pgid, since: now });
     }
 
     /// Its answer leaves.
     pub fn finished(&mut self, session: SessionId, tid: u64, now: Utime) {
         let Some(t) = self.in_flight.remove(&(session, tid)) else { return };
+        let Some(op) = t.op.upgrade() else { return };
         let took = now.since(t.since);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let c = &mut self.counters;
         c.op += 1;
         c.op_latency_ns += ns;
-        c.op_in_bytes += t.op.cost_bytes();
-        if t.op.flags & pg::op_flags::WRITE != 0 {
+        c.op_in_bytes += op.cost_bytes();
+        if op.flags & pg::op_flags::WRITE != 0 {
             c.op_w += 1;
             c.op_w_latency_ns += ns;
         } else {
@@ -72,11 +73,22 @@ impl OpTracker {
             c.op_r_latency_ns += ns;
         }
         if took > Duration::from_secs(1) {
-            self.history.push_back((describe(&t.op, t.pgid), t.since, took));
+            self.history.push_back((describe(&op, t.pgid), t.since, took));
             if self.history.len() > HISTORY_MAX {
                 self.history.pop_front();
             }
         }
+    }
+
+    /// Ops that nobody holds any more: their PG dropped them without an answer (the client will send again). They are
+    /// forgotten and named.
+    pub fn sweep(&mut self) -> Vec<(SessionId, u64)> {
+        let dead: Vec<_> =
+            self.in_flight.iter().filter(|(_, t)| t.op.strong_count() == 0).map(|(k, _)| *k).collect();
+        for k in &dead {
+            self.in_flight.remove(k);
+        }
+        dead
     }
 
     /// Its session ended.
@@ -90,7 +102,8 @@ impl OpTracker {
 
     /// Number of ops in flight for at least `age`, and the age of the oldest.
     pub fn slow(&self, now: Utime, age: Duration) -> (u32, Duration) {
-        let ages = self.in_flight.values().map(|t| now.since(t.since)).filter(|a| *a >= age);
+        let live = self.in_flight.values().filter(|t| t.op.strong_count() > 0);
+        let ages = live.map(|t| now.since(t.since)).filter(|a| *a >= age);
         ages.fold((0, Duration::ZERO), |(n, max), a| (n + 1, max.max(a)))
     }
 
@@ -99,9 +112,10 @@ impl OpTracker {
         let ops: Vec<_> = self
             .in_flight
             .values()
-            .map(|t| {
+            .filter_map(|t| Some((t, t.op.upgrade()?)))
+            .map(|(t, op)| {
                 serde_json::json!({
-                    "description": describe(&t.op, t.pgid),
+                    "description": describe(&op, t.pgid),
                     "initiated_at": t.since.to_string(),
                     "age": now.since(t.since).as_secs_f64(),
                 })

@@ -61,8 +61,9 @@ fn listen_ip(config: &Config, options: &[&str]) -> anyhow::Result<IpAddr> {
 
 fn messenger(shell: &Rc<Shell>, net: Net, number: i32, nonce: u32, config: &Config) -> Messenger {
     let mut mc = MessengerConfig::new(EntityName::osd(OsdId(number)), nonce);
-    if matches!(net, Net::HbBack | Net::HbFront) {
-        // Heartbeats are lossy both ways: a broken one is opened anew by the next ping.
+    if net != Net::Cluster {
+        // Heartbeats are lossy both ways: a broken one is opened anew by the next ping. So are the sessions on which
+        // an OSD is another's client.
         mc.policies.insert(EntityType::OSD, net::Policy::lossy_client());
     }
     mc.throttle_bytes_max = config.uint("osd_client_message_size_cap").max(1 << 20);

@@ -172,6 +172,9 @@ impl Shell {
                     c.send(msg);
                 }
             }
+            OsdEffect::Dropped { session, tid } => {
+                self.holds.borrow_mut().remove(&(session, tid));
+            }
             OsdEffect::SendOsd { osd, net, addrs, msg } => self.send_osd(osd, net, addrs, msg),
             OsdEffect::MarkDown { net, addrs } => {
                 self.nets().of(net).mark_down_addrs(&addrs);
@@ -394,7 +397,7 @@ impl Dispatcher for Side {
             return s.event(OsdEvent::MgrMessage(msg));
         }
         let session = session_id(self.net, conn);
-        if self.net == Net::Public {
+        if self.net == Net::Public && conn.peer().is_some() {
             // Until the op with this tid is answered, or sent again, or its session ends.
             s.holds.borrow_mut().insert((session, msg.header.tid), hold);
         }
