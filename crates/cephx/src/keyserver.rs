@@ -71,11 +71,11 @@ impl Decode for EntityAuth {
         if v >= 2 {
             let _auid = d.u64()?;
         }
-        Ok(EntityAuth {
-            key: d.get()?,
-            caps: d.get()?,
-            pending_key: if v >= 3 { d.get()? } else { CryptoKey::default() },
-        })
+        let (key, caps) = (d.get()?, d.get()?);
+        let pending_key = if v >= 3 { d.get()? } else { CryptoKey::default() };
+        // A key without a secret is no key, whatever else it says.
+        let pending_key = if pending_key.is_empty() { CryptoKey::default() } else { pending_key };
+        Ok(EntityAuth { key, caps, pending_key })
     }
 }
 
