@@ -141,12 +141,32 @@ impl Shell {
         self.stopped.borrow().clone()
     }
 
-    /// Gives the core an event and carries out what it answers; events caused meanwhile follow.
+    /// [`Shell::gather`] and [`Shell::flush`]: for events from outside the messengers.
     pub fn event(&self, event: OsdEvent) {
+        self.gather(event);
+        self.flush();
+    }
+
+    /// Writes what a batch of events sent and starts the journal on what it queued: one system call for each socket, one
+    /// group commit.
+    pub fn flush(&self) {
+        let Some(nets) = self.nets.get() else { return };
+        self.store.borrow_mut().kick();
+        for m in nets.all() {
+            m.flush();
+        }
+    }
+
+    /// Gives the core an event and carries out what it answers; events caused meanwhile follow. [`Shell::flush`] has to
+    /// follow in the same turn.
+    fn gather(&self, event: OsdEvent) {
         let Some(core) = self.core.get() else { return };
         self.queue.borrow_mut().push_back(event);
         if self.busy.replace(true) {
             return;
+        }
+        for m in self.nets().all() {
+            m.hold();
         }
         loop {
             let Some(event) = self.queue.borrow_mut().pop_front() else { break };
@@ -154,7 +174,6 @@ impl Shell {
             {
                 let mut store = self.store.borrow_mut();
                 core.borrow_mut().handle(self.env.now(), event, &mut *store, &mut effects);
-                store.kick();
             }
             for e in effects.drain(..) {
                 self.perform(e);
@@ -256,11 +275,12 @@ impl Shell {
             store.failure()
         };
         for t in tokens {
-            self.event(OsdEvent::Committed(t));
+            self.gather(OsdEvent::Committed(t));
         }
         if let Some(why) = failure {
-            self.event(OsdEvent::StoreFailed(why));
+            self.gather(OsdEvent::StoreFailed(why));
         }
+        self.flush();
     }
 
     /// Time passes; answers how long the loop may sleep.
@@ -269,10 +289,11 @@ impl Shell {
         if let Some(link) = self.link.get()
             && link.tick() == LinkEvent::Closed
         {
-            self.event(OsdEvent::MonClosed);
+            self.gather(OsdEvent::MonClosed);
         }
         self.retry_mgr();
-        self.event(OsdEvent::Tick);
+        self.gather(OsdEvent::Tick);
+        self.flush();
         self.wake_in.get()
     }
 
@@ -312,8 +333,8 @@ impl Shell {
 
     fn link_event(&self, e: LinkEvent) -> bool {
         match e {
-            LinkEvent::Opened => self.event(OsdEvent::MonOpened),
-            LinkEvent::Closed => self.event(OsdEvent::MonClosed),
+            LinkEvent::Opened => self.gather(OsdEvent::MonOpened),
+            LinkEvent::Closed => self.gather(OsdEvent::MonClosed),
             LinkEvent::Nothing => {}
             LinkEvent::Pass => return false,
         }
@@ -336,14 +357,14 @@ impl Shell {
             caps: authed.caps,
         };
         self.sessions.borrow_mut().insert(session, conn.clone());
-        self.event(OsdEvent::Opened { session, net, peer: Box::new(peer) });
+        self.gather(OsdEvent::Opened { session, net, peer: Box::new(peer) });
     }
 
     fn closed(&self, net: Net, conn: &Connection) {
         let session = session_id(net, conn);
         self.sessions.borrow_mut().remove(&session);
         self.holds.borrow_mut().retain(|(s, _), _| *s != session);
-        self.event(OsdEvent::Closed { session });
+        self.gather(OsdEvent::Closed { session });
     }
 }
 
@@ -376,7 +397,7 @@ impl Dispatcher for Side {
                 return;
             }
             if s.is_mgr(conn) {
-                return s.event(OsdEvent::MgrOpened);
+                return s.gather(OsdEvent::MgrOpened);
             }
         }
         s.opened(self.net, conn);
@@ -389,19 +410,22 @@ impl Dispatcher for Side {
         if self.net == Net::Public && conn.peer_type() == EntityType::MON {
             let taken = s.link.get().is_some_and(|l| s.link_event(l.on_message(conn, &msg)));
             if !taken {
-                s.event(OsdEvent::MonMessage(msg));
+                s.gather(OsdEvent::MonMessage(msg));
             }
             return;
         }
         if self.net == Net::Public && s.is_mgr(conn) {
-            return s.event(OsdEvent::MgrMessage(msg));
+            return s.gather(OsdEvent::MgrMessage(msg));
         }
         let session = session_id(self.net, conn);
         if self.net == Net::Public && conn.peer().is_some() {
             // Until the op with this tid is answered, or sent again, or its session ends.
             s.holds.borrow_mut().insert((session, msg.header.tid), hold);
         }
-        s.event(OsdEvent::Message { session, net: self.net, msg });
+        s.gather(OsdEvent::Message { session, net: self.net, msg });
+    }
+    fn on_batch_end(&self) {
+        self.shell.flush();
     }
     fn on_reset(&self, conn: &Connection) {
         let s = &self.shell;
@@ -410,7 +434,7 @@ impl Dispatcher for Side {
                 return;
             }
             if s.is_mgr(conn) {
-                return s.event(OsdEvent::MgrClosed);
+                return s.gather(OsdEvent::MgrClosed);
             }
         }
         s.closed(self.net, conn);
@@ -433,7 +457,7 @@ impl Dispatcher for Side {
             .find(|((_, net), c)| *net == self.net && c.conn == *conn)
             .map(|((osd, _), _)| *osd);
         if let Some(osd) = osd {
-            self.shell.event(OsdEvent::Refused { osd });
+            self.shell.gather(OsdEvent::Refused { osd });
         }
     }
 }

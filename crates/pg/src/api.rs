@@ -5,6 +5,7 @@ use crate::msg::PgMsg;
 use bytes::Bytes;
 use messages::OsdOp;
 use objstore::{CommitToken, ObjectStore};
+use osd_ops::{CopyRequest, CopyResult};
 use std::sync::Arc;
 use types::{EVersion, EntityAddr, Epoch, HObject, OsdId, ReqId, SnapContext, SpgId, Utime};
 
@@ -117,6 +118,13 @@ pub enum PgEvent {
     Committed(CommitToken),
     /// Time passes (about once a second): recovery throttling, watch timeouts, trimming.
     Tick,
+    /// The contents that a [`PgEffect::CopyFrom`] asked for; none when the client is gone and the op with it.
+    Copied {
+        /// The op that waits for them.
+        op: Arc<ClientOp>,
+        /// One for each request.
+        results: Vec<CopyResult>,
+    },
     /// An operator asks for a scrub; answered by `EOPNOTSUPP` effects while scrub is missing.
     Repair(HObject),
 }
@@ -142,6 +150,13 @@ pub enum PgEffect {
         session: SessionId,
         /// The message's fields.
         notify: WatchNotify,
+    },
+    /// The op needs other objects' contents: fetch them, then answer with [`PgEvent::Copied`].
+    CopyFrom {
+        /// The op, which keeps its place.
+        op: Arc<ClientOp>,
+        /// What it needs.
+        requests: Vec<CopyRequest>,
     },
     /// The monitors must record that we are alive in this epoch before we can activate (`osd_alive`).
     RequestUpThru(Epoch),

@@ -9,6 +9,7 @@ use crate::log::LogEntry;
 use crate::missing::Missing;
 use bytes::Bytes;
 use objstore::{CollId, ObjectStore, Transaction};
+use osd_ops::{CopyRequest, CopyResult};
 use std::collections::BTreeSet;
 use types::{EVersion, Epoch, Errno, HObject, SnapId, SpgId, Utime};
 
@@ -57,6 +58,8 @@ pub struct ExecCtx<'a> {
     pub max_object_bytes: u64,
     /// Why growth is refused, if it is: ENOSPC or EDQUOT.
     pub full: Option<Errno>,
+    /// Contents of other objects that an earlier execution of the op asked for.
+    pub copies: Vec<CopyResult>,
 }
 
 /// What an op came to.
@@ -82,6 +85,8 @@ pub struct Outcome {
     /// A write that failed or changed nothing: its answer is to be remembered in the log all the same, or a resent one
     /// could do what the first did not.
     pub log_answer: bool,
+    /// Contents to fetch before the op can run; when not empty nothing else here is valid.
+    pub copy_from: Vec<CopyRequest>,
     /// The cluster is full and the client can wait for the next map: no answer.
     pub drop_silently: bool,
 }

@@ -129,7 +129,7 @@ impl OsdOpsEngine {
             random: &mut random,
             require_osd_release: 16,
             min_compat_client: 0,
-            copies: &[],
+            copies: &ctx.copies,
             snap_mapper: true,
         };
         let r = f(&mut env);
@@ -153,6 +153,7 @@ impl OsdOpsEngine {
             corrupt: o.bad_object,
             log_answer: o.log_error_only,
             drop_silently: o.drop_full,
+            copy_from: Vec::new(),
         }
     }
 }
@@ -262,9 +263,11 @@ impl OpEngine for OsdOpsEngine {
         osd_ops::filter_snapc(&mut snapc, |s| removed.contains(&s));
         let mut o = self.with_env(op, ctx, &snapc, |env| osd_ops::execute(env, &obc, &class, &op.ops));
         if !o.copy_from.is_empty() {
-            // Fetching another object's content is not built yet.
-            o = OpOutcome { result: Errno::EOPNOTSUPP.negated(), ..OpOutcome::default() };
-            o.ops = vec![osd_ops::OpResult::default(); n];
+            if !ctx.copies.is_empty() {
+                // All that it asked for before was given: it would ask forever.
+                return refuse(Errno::EIO);
+            }
+            return Outcome { copy_from: std::mem::take(&mut o.copy_from), ..Outcome::default() };
         }
         self.outcome(op, &oid, o)
     }

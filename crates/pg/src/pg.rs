@@ -289,6 +289,7 @@ impl Pg {
                 self.waiting_for_active.retain(|op| op.session != session);
                 self.waiting_bytes = self.waiting_for_active.iter().map(|o| o.cost_bytes()).sum();
             }
+            PgEvent::Copied { op, results } => self.copied(ctx, op, results),
             PgEvent::Committed(token) => self.committed(ctx, token),
             PgEvent::Tick => self.tick(ctx),
             PgEvent::Repair(oid) => self.mark_corrupt(ctx, &oid),
@@ -396,6 +397,10 @@ impl Pg {
         let gap = map.epoch().0 != last_epoch.0 + 1;
         if gap || is_new_interval(&self.placement, &placement, self.pool.as_ref(), pool.as_ref()) {
             self.new_interval(map.as_ref(), placement, last_epoch, gap);
+        }
+        if self.map.up_from(self.whoami) != map.up_from(self.whoami) {
+            // Marked down while alive: sessions were cut, so what was said to or by us may be lost.
+            self.reset_due = true;
         }
         let purged = map.new_purged_snaps(self.pgid.pg.pool);
         if !purged.is_empty() {

@@ -16,7 +16,9 @@ use crate::persist::MetaDelta;
 use crate::pg::{OnCommit, Pg, PgState};
 use crate::recovery::Recovering;
 use bytes::Bytes;
+use messages::OpCode;
 use objstore::{StoreError, Transaction};
+use osd_ops::CopyResult;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use types::{EVersion, Epoch, Errno, HObject, OsdId, ReqId, SnapId};
@@ -36,6 +38,11 @@ pub(crate) struct InFlight {
     pub after_commit: Option<u64>,
     /// What to do once it is durable everywhere, behind its own reply.
     pub then: Vec<Then>,
+}
+/// An op that waits for other objects' contents. Other ops on its head wait behind it.
+pub(crate) struct Copying {
+    pub op: Arc<ClientOp>,
+    pub results: Option<Vec<CopyResult>>,
 }
 /// Something that waits for a change.
 pub(crate) enum Then {
@@ -74,6 +81,8 @@ pub(crate) struct Primary {
     /// Ops that wait for a head to be recovered, in order.
     pub waiting_for_object: BTreeMap<HObject, VecDeque<Arc<ClientOp>>>,
 
+    pub copying: BTreeMap<HObject, Copying>,
+
     pub recovering: BTreeMap<HObject, Recovering>,
     /// Objects that clients wait for.
     pub urgent: BTreeSet<HObject>,
@@ -98,6 +107,10 @@ impl Primary {
                 }
             }
         }
+        // One whose contents are here may also wait for its object to be recovered.
+        let waits =
+            |op: &Arc<ClientOp>| self.waiting_for_object.values().flatten().any(|o| Arc::ptr_eq(o, op));
+        out.extend(self.copying.into_values().map(|c| c.op).filter(|op| !waits(op)));
         out.extend(self.waiting_for_object.into_values().flatten());
         out.extend(waiting);
         out
@@ -175,9 +188,16 @@ impl Pg {
             return self.run(ctx, op, class.writes);
         }
         let head = op.oid.head();
+        // The read of another primary's copy may overtake: two objects copied to each other would wait forever.
+        let fetch = !class.writes && op.ops.iter().any(|o| o.code == OpCode::COPY_GET);
+        let behind_copy = self.primary.copying.get(&head).is_some_and(|c| !Arc::ptr_eq(&c.op, &op));
+        if behind_copy && !fetch {
+            self.primary.waiting_for_object.entry(head).or_default().push_back(op);
+            return;
+        }
         let blocked = self.missing.contains_family(&head)
             || (class.writes && self.is_degraded(&head))
-            || self.primary.waiting_for_object.contains_key(&head);
+            || (!fetch && self.primary.waiting_for_object.contains_key(&head));
         if blocked {
             self.primary.urgent.insert(head.clone());
             self.primary.waiting_for_object.entry(head.clone()).or_default().push_back(op);
@@ -256,6 +276,7 @@ impl Pg {
             random: &mut *ctx.random,
             max_object_bytes: self.cfg.max_object_bytes,
             full,
+            copies: Vec::new(),
         };
         f(self.engine.as_mut(), &mut ex)
     }
@@ -263,8 +284,46 @@ impl Pg {
         self.with_exec(ctx, |engine, ex| engine.set_active(active, ex));
     }
 
+    /// What an op waited for is here: it goes on, then those behind it.
+    pub(crate) fn copied(&mut self, ctx: &mut PgCtx<'_>, op: Arc<ClientOp>, results: Vec<CopyResult>) {
+        let head = op.oid.head();
+        let Some(c) = self.primary.copying.get_mut(&head).filter(|c| Arc::ptr_eq(&c.op, &op)) else {
+            return; // of an older interval
+        };
+        if results.is_empty() {
+            self.primary.copying.remove(&head);
+        } else {
+            c.results = Some(results);
+            self.primary.waiting_for_object.entry(head.clone()).or_default().push_front(op);
+        }
+        if self.is_degraded(&head) || self.missing.contains_family(&head) {
+            self.primary.urgent.insert(head.clone());
+            self.kick_recovery(ctx);
+        }
+        self.object_ready(ctx, &head);
+    }
+    fn take_copies(&mut self, op: &Arc<ClientOp>) -> Vec<CopyResult> {
+        let head = op.oid.head();
+        match self.primary.copying.get(&head) {
+            Some(c) if Arc::ptr_eq(&c.op, op) => {
+                self.primary.copying.remove(&head).and_then(|c| c.results).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn run(&mut self, ctx: &mut PgCtx<'_>, op: Arc<ClientOp>, writes: bool) {
-        let mut o = self.with_exec(ctx, |engine, ex| engine.execute(&op, ex));
+        let copies = if self.primary.copying.is_empty() { Vec::new() } else { self.take_copies(&op) };
+        let mut o = self.with_exec(ctx, |engine, ex| {
+            ex.copies = copies;
+            engine.execute(&op, ex)
+        });
+        if !o.copy_from.is_empty() {
+            let requests = std::mem::take(&mut o.copy_from);
+            self.primary.copying.insert(op.oid.head(), Copying { op: op.clone(), results: None });
+            ctx.out.push(PgEffect::CopyFrom { op, requests });
+            return;
+        }
         if o.drop_silently {
             return;
         }

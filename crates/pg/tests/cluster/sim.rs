@@ -274,7 +274,10 @@ impl Sim {
                 }
                 assert!(!error || self.o.corrupt, "osd.{n}: {text}");
             }
-            PgEffect::StatsDirty | PgEffect::Created(_) | PgEffect::WatchNotify { .. } => {}
+            PgEffect::StatsDirty
+            | PgEffect::Created(_)
+            | PgEffect::WatchNotify { .. }
+            | PgEffect::CopyFrom { .. } => {}
         }
     }
     fn next_map(&mut self, n: usize) {
