@@ -37,7 +37,7 @@ fn entity(a: &Args) -> Result<String, Fail> {
 
 fn caps_arg(a: &Args) -> Result<BTreeMap<String, String>, Fail> {
     let list = a.list("caps");
-    if list.len() % 2 != 0 {
+    if !list.len().is_multiple_of(2) {
         return Err((Errno::EINVAL, "bad capabilities request; odd number of arguments".into()));
     }
     let mut m = BTreeMap::new();

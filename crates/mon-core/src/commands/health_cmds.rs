@@ -68,7 +68,7 @@ fn health(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         let mut out = overall.name().to_owned();
         let mut order: Vec<_> =
             checks.iter().filter(|(code, _)| core.health.mutes.get(code).is_none()).collect();
-        order.sort_by(|x, y| y.1.severity.cmp(&x.1.severity));
+        order.sort_by_key(|x| std::cmp::Reverse(x.1.severity));
         let parts: Vec<String> = order.iter().map(|(_, c)| c.summary.clone()).collect();
         if !parts.is_empty() {
             out.push_str(&format!(" {}", parts.join("; ")));
@@ -81,7 +81,7 @@ fn health(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         if detail {
             let all = checks.iter().map(|(c, k)| (c, k, core.health.mutes.get(c).is_some()));
             let mut all: Vec<_> = all.collect();
-            all.sort_by(|x, y| y.1.severity.cmp(&x.1.severity));
+            all.sort_by_key(|x| std::cmp::Reverse(x.1.severity));
             for (code, c, is_muted) in all {
                 let mark = if is_muted { "(MUTED) " } else { "" };
                 out.push_str(&format!("{mark}{} {code}: {}\n", c.severity.tag(), c.summary));

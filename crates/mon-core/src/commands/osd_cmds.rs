@@ -418,7 +418,7 @@ fn blocklist_clear(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
 fn set_ratio(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let r = need_float(a, "ratio")?;
     if !(0.0..=100.0).contains(&r) {
-        return fail(Errno::EINVAL, format!("bad or missing field 'ratio'"));
+        return fail(Errno::EINVAL, "bad or missing field 'ratio'");
     }
     let m = core.osd.next();
     match a.prefix.as_str() {

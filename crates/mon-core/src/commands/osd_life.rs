@@ -270,12 +270,9 @@ fn remove(core: &mut MonCore, o: OsdId) {
     let m = core.osd.next();
     set_state(m, o, u32::MAX, false);
     set_weight(m, o, 0);
-    if m.osd_primary_affinity.is_some() {
-        if let Some(x) =
-            m.osd_primary_affinity.as_mut().map(Arc::make_mut).and_then(|v| v.get_mut(o.0 as usize))
-        {
-            *x = AFFINITY_MAX;
-        }
+    let slot = m.osd_primary_affinity.as_mut().map(Arc::make_mut).and_then(|v| v.get_mut(o.0 as usize));
+    if let Some(x) = slot {
+        *x = AFFINITY_MAX;
     }
     core.osd.metadata.remove(&o.0.to_string());
     core.osd.down_since.remove(&o);

@@ -292,10 +292,10 @@ fn space(core: &MonCore, id: i32) -> StoreStatfs {
     for d in ids {
         // Stock leaves OSDs that are out of sums over buckets.
         let o = OsdId(d);
-        if id >= 0 || core.osd.map.is_in(o) {
-            if let Some(x) = core.pgmap.osds.get(&o) {
-                s.add(&x.statfs);
-            }
+        if (id >= 0 || core.osd.map.is_in(o))
+            && let Some(x) = core.pgmap.osds.get(&o)
+        {
+            s.add(&x.statfs);
         }
     }
     s
@@ -385,7 +385,7 @@ fn df(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         dev_n += 1.0;
     }
     let min = if min.is_finite() { min } else { 0.0 };
-    let dev = if dev_n > 0.0 { (dev / dev_n as f64).sqrt() } else { 0.0 };
+    let dev = if dev_n > 0.0 { (dev / dev_n).sqrt() } else { 0.0 };
     let used = |s: &StoreStatfs| {
         (s.allocated.max(0) as u64, s.omap_allocated.max(0) as u64, s.internal_metadata.max(0) as u64)
     };

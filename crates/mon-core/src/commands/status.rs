@@ -87,7 +87,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     let mut s =
         format!("  cluster:\n    id:     {}\n    health: {}\n", core.fsid(), status_name(core, checks));
     let mut order: Vec<_> = checks.iter().filter(|(c, _)| core.health.mutes.get(c).is_none()).collect();
-    order.sort_by(|x, y| y.1.severity.cmp(&x.1.severity));
+    order.sort_by_key(|x| std::cmp::Reverse(x.1.severity));
     for (_, c) in order {
         s.push_str(&format!("            {}\n", c.summary));
     }

@@ -55,7 +55,7 @@ fn scaled(v: u64, base: u64, units: &[&str], space: bool) -> String {
         index += 1;
     }
     let u = units[index];
-    if index == 0 || v % mult == 0 {
+    if index == 0 || v.is_multiple_of(mult) {
         return format!("{n}{sep}{u}");
     }
     // Stock prints into a buffer of 8: as many decimals (2, 1, 0) as leave at most 7 characters with the unit.

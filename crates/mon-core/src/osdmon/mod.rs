@@ -168,7 +168,7 @@ impl OsdMon {
         let epoch = inc.epoch.0;
         batch.put(num_key("osdmap/inc/", epoch.into()), encode_with(&inc, STORED));
         batch.put(num_key("osdmap/full/", epoch.into()), full);
-        if epoch > 1 && (epoch - 1) % FULL_EVERY != 0 && epoch - 1 != self.first {
+        if epoch > 1 && !(epoch - 1).is_multiple_of(FULL_EVERY) && epoch - 1 != self.first {
             batch.delete(num_key("osdmap/full/", u64::from(epoch - 1)));
         }
         for pg in std::mem::take(&mut self.new_creating) {
