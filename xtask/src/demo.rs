@@ -133,14 +133,24 @@ fn main_job(d: &Demo, disk: &Path, accel: &str) -> anyhow::Result<()> {
 
 /// The task.
 pub fn task(args: &[String]) -> anyhow::Result<()> {
-    let keep = match args {
-        [] => false,
-        [flag] if flag == "--keep" => true,
-        other => bail!("usage: cargo xtask demo [--keep]   (got {other:?})"),
-    };
+    let (mut keep, mut binary) = (false, None);
+    let mut it = args.iter();
+    while let Some(arg) = it.next() {
+        match (arg.as_str(), it.clone().next()) {
+            ("--keep", _) => keep = true,
+            ("--binary", Some(path)) => {
+                binary = Some(PathBuf::from(path));
+                it.next();
+            }
+            _ => bail!("usage: cargo xtask demo [--keep] [--binary LOLIGO]   (got {arg:?})"),
+        }
+    }
     let start = Instant::now();
     packages::ensure(packages::CLIENTS)?;
-    let loligo = build_binary()?;
+    let loligo = match binary {
+        Some(path) => path.canonicalize().context("--binary")?,
+        None => build_binary()?,
+    };
     let disk = guest::build(&util::root().join("target/guest"))?;
     let accel = guest::accelerator(&disk);
     let dir = util::root().join("target/demo");

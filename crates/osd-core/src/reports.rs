@@ -87,7 +87,10 @@ impl OsdCore {
             .pgs
             .iter_mut()
             .filter(|(_, s)| s.pg.is_primary())
-            .map(|(id, s)| (id.pg, pg_stat(s.pg.status())))
+            .map(|(id, s)| {
+                let size = self.map.pool(id.pg.pool).map_or(0, |p| p.size.into());
+                (id.pg, pg_stat(s.pg.status(), size))
+            })
             .collect();
         let msg = MPgStats {
             fsid: self.map.fsid,
@@ -147,9 +150,9 @@ impl OsdCore {
 }
 
 /// A PG's report in stock's form.
-fn pg_stat(s: PgStatus) -> PgStat {
+fn pg_stat(s: PgStatus, pool_size: i64) -> PgStat {
     let c = &s.counters;
-    let copies = s.acting.len().max(s.up.len()) as i64;
+    let copies = pool_size.max(s.acting.len() as i64);
     let sum = ObjectStatSum {
         num_bytes: c.num_bytes,
         num_objects: c.num_objects,
