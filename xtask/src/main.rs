@@ -3,6 +3,7 @@
 //! A task either does what it says and exits 0, or names what failed and exits nonzero. `check` never writes to the
 //! tree, `fix` does.
 
+mod bench;
 mod check;
 mod clients;
 mod cluster;
@@ -42,6 +43,11 @@ const TASKS: &[Task] = &[
         name: "fuzz",
         about: "hostile bytes: [TARGET|all] [SECONDS] [--seed N] | --replay FILE | --short | --list",
         run: fuzz::task,
+    },
+    Task {
+        name: "bench",
+        about: "stock Ceph and loligo under the same load, in turn [--seconds N] [--rounds N]",
+        run: bench::task,
     },
     Task {
         name: "demo",
