@@ -93,6 +93,10 @@ pub trait ClsContext {
     fn snapset_seq(&mut self) -> Result<u64, Errno>;
     /// Clones of the object, ascending by id.
     fn clone_ids(&mut self) -> Result<Vec<SnapId>, Errno>;
+    /// Who watches the object (`cls_cxx_list_watchers`). A context that does not know says nobody.
+    fn watchers(&mut self) -> Result<Vec<(EntityName, EntityAddr)>, Errno> {
+        Ok(Vec::new())
+    }
     /// Feature bits of the caller's connection.
     fn client_features(&self) -> u64;
     /// `require_min_compat_client` of the OSDMap, as a release number (`CEPH_RELEASE_*`; 0 unknown).

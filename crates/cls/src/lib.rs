@@ -7,7 +7,9 @@
 
 mod context;
 mod hello;
+mod journal;
 mod lock;
+pub mod mem;
 mod rbd;
 
 pub use context::{ClsContext, OmapPage};
@@ -68,7 +70,7 @@ impl Class {
 }
 
 /// All classes.
-static CLASSES: &[Class] = &[hello::CLASS, lock::CLASS, rbd::CLASS];
+static CLASSES: &[Class] = &[hello::CLASS, journal::CLASS, lock::CLASS, rbd::CLASS];
 
 /// The class of that name.
 pub fn class(name: &str) -> Option<&'static Class> {

@@ -1,8 +1,8 @@
 //! Clones of snapshots: in the parent's header (clone v2), and in `rbd_children` (clone v1).
 
 use super::snapshot;
-use super::state::Child;
-use super::util::{each_with_prefix, op_feature, read_opt, remove_key, set_op_features, write_key};
+use super::state::{Child, snap_ns};
+use super::util::{bytes_of, op_feature, read_key, read_opt, remove_key, set_op_features, write_key};
 use crate::{ClsContext, ClsError};
 use bytes::Bytes;
 use denc::Decoder;
@@ -26,17 +26,17 @@ fn args(input: &Bytes) -> Result<(SnapId, Child), ClsError> {
 pub fn child_attach(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let (id, child) = args(input)?;
     let mut snap = snapshot::load(ctx, id)?;
+    if snap.namespace.kind == snap_ns::TRASH {
+        return Err(Errno::ENOENT.into());
+    }
     let mut children: BTreeSet<Child> = read_opt(ctx, &key(id))?.unwrap_or_default();
-    let first = children.is_empty();
     if !children.insert(child) {
         return Err(Errno::EEXIST.into());
     }
     write_key(ctx, &key(id), &children)?;
-    snap.child_count = children.len() as u32;
-    snapshot::store(ctx, &snap)?;
-    if first {
-        set_op_features(ctx, op_feature::CLONE_PARENT, op_feature::CLONE_PARENT)?;
-    }
+    snap.child_count = snap.child_count.saturating_add(1);
+    snapshot::store(ctx, snap)?;
+    set_op_features(ctx, op_feature::CLONE_PARENT, op_feature::CLONE_PARENT)?;
     Ok(Bytes::new())
 }
 
@@ -45,22 +45,20 @@ pub fn child_detach(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let (id, child) = args(input)?;
     let mut snap = snapshot::load(ctx, id)?;
     let mut children: BTreeSet<Child> = read_opt(ctx, &key(id))?.unwrap_or_default();
+    if snap.child_count as usize != children.len() {
+        return Err(Errno::EINVAL.into());
+    }
     if !children.remove(&child) {
         return Err(Errno::ENOENT.into());
     }
-    snap.child_count = children.len() as u32;
-    snapshot::store(ctx, &snap)?;
+    snap.child_count -= 1;
+    snapshot::store(ctx, snap)?;
     if !children.is_empty() {
         write_key(ctx, &key(id), &children)?;
         return Ok(Bytes::new());
     }
     remove_key(ctx, &key(id))?;
-    let mut others = false;
-    each_with_prefix(ctx, PREFIX, "", |_, k, _| {
-        others |= k != key(id).as_bytes();
-        Ok(!others)
-    })?;
-    if !others {
+    if !snapshot::all(ctx)?.iter().any(|s| s.id != id && s.child_count > 0) {
         set_op_features(ctx, 0, op_feature::CLONE_PARENT)?;
     }
     Ok(Bytes::new())
@@ -70,7 +68,8 @@ pub fn child_detach(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn children_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let id: SnapId = Decoder::new(input).get()?;
     snapshot::load(ctx, id)?;
-    Ok(ctx.omap_get_val(key(id).as_bytes())?)
+    let children: BTreeSet<Child> = read_key(ctx, &key(id))?;
+    Ok(bytes_of(&children))
 }
 
 /// The key of a parent in `rbd_children` is the encoding of (s64 pool, string image, u64 snap) itself.
@@ -99,7 +98,7 @@ pub fn add_child(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     if !children.insert(child) {
         return Err(Errno::EEXIST.into());
     }
-    ctx.omap_set_val(&key, super::util::bytes_of(&children))?;
+    ctx.omap_set_val(&key, bytes_of(&children))?;
     Ok(Bytes::new())
 }
 
@@ -115,7 +114,7 @@ pub fn remove_child(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     if children.is_empty() {
         ctx.omap_rm_key(&key)?;
     } else {
-        ctx.omap_set_val(&key, super::util::bytes_of(&children))?;
+        ctx.omap_set_val(&key, bytes_of(&children))?;
     }
     Ok(Bytes::new())
 }
@@ -123,5 +122,5 @@ pub fn remove_child(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 /// Parent -> set of strings.
 pub fn get_children(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let key = v1_key(&mut Decoder::new(input), input)?;
-    Ok(super::util::bytes_of(&v1_children(ctx, &key)?))
+    Ok(bytes_of(&v1_children(ctx, &key)?))
 }

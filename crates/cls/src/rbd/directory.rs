@@ -1,8 +1,7 @@
 //! `rbd_directory` (images by name and by id) and `rbd_namespace`.
 
 use super::util::{
-    Listing, bytes_of, each_with_prefix, has_key, is_valid_id, read_key, read_opt, remove_key, start_and_max,
-    write_key,
+    Listing, bytes_of, check_exists, has_key, is_valid_id, read_key, remove_key, start_and_max, write_key,
 };
 use crate::{ClsContext, ClsError};
 use bytes::Bytes;
@@ -39,10 +38,10 @@ pub fn dir_get_name(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 /// string start, u64 max -> map of name to id.
 pub fn dir_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let (start, max) = start_and_max(input)?;
-    Ok(Listing::gather(ctx, "name_", &start, max)?.raw_map())
+    Listing::gather(ctx, "name_", &start, max)?.map::<String>()
 }
 
-fn add(ctx: &mut dyn ClsContext, name: &str, id: &str, check_id: bool) -> Result<(), ClsError> {
+pub(super) fn add(ctx: &mut dyn ClsContext, name: &str, id: &str, check_id: bool) -> Result<(), ClsError> {
     if name.is_empty() || !is_valid_id(id) {
         return Err(Errno::EINVAL.into());
     }
@@ -56,7 +55,7 @@ fn add(ctx: &mut dyn ClsContext, name: &str, id: &str, check_id: bool) -> Result
     write_key(ctx, &id_key(id), name)
 }
 
-fn remove(ctx: &mut dyn ClsContext, name: &str, id: &str) -> Result<(), ClsError> {
+pub(super) fn remove(ctx: &mut dyn ClsContext, name: &str, id: &str) -> Result<(), ClsError> {
     let stored_id: String = read_key(ctx, &name_key(name))?;
     let stored_name: String = read_key(ctx, &id_key(id))?;
     if stored_id != id || stored_name != name {
@@ -66,17 +65,10 @@ fn remove(ctx: &mut dyn ClsContext, name: &str, id: &str) -> Result<(), ClsError
     remove_key(ctx, &id_key(id))
 }
 
-fn state(ctx: &mut dyn ClsContext) -> Result<u8, ClsError> {
-    Ok(read_opt(ctx, "state")?.unwrap_or(STATE_READY))
-}
-
 /// string name, string id.
 pub fn dir_add_image(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (name, id) = (d.string()?, d.string()?);
-    if state(ctx)? == STATE_ADD_DISABLED {
-        return Err(Errno::EBUSY.into());
-    }
     add(ctx, &name, &id, true)?;
     Ok(DONE)
 }
@@ -93,46 +85,41 @@ pub fn dir_remove_image(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn dir_rename_image(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (from, to, id) = (d.string()?, d.string()?, d.string()?);
+    // Stock's later steps do not see its removal: an entry cannot be renamed to itself.
+    let onto_itself = from == to;
     remove(ctx, &from, &id)?;
+    if onto_itself {
+        return Err(Errno::EEXIST.into());
+    }
     add(ctx, &to, &id, false)?;
     Ok(DONE)
 }
 
-/// u8: the state that the caller counts on.
+/// u8: the state that the caller counts on; `ENOENT` when it is another, or none was ever set.
 pub fn dir_state_assert(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let wanted = Decoder::new(input).u8()?;
-    if state(ctx)? != wanted {
-        return Err(Errno::EINVAL.into());
+    let stored: u8 = read_key(ctx, "state")?;
+    if stored != wanted {
+        return Err(Errno::ENOENT.into());
     }
     Ok(DONE)
 }
 
 /// u8: ready, or closed to new images (only while there are none).
 pub fn dir_state_set(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
-    match Decoder::new(input).u8()? {
-        STATE_READY => {
-            // The namespace's directory object must come to be.
-            ctx.create(false)?;
-            remove_key(ctx, "state")?;
-        }
+    let state = Decoder::new(input).u8()?;
+    match state {
+        STATE_READY => {}
         STATE_ADD_DISABLED => {
-            if state(ctx)? == STATE_ADD_DISABLED {
-                return Ok(DONE);
+            check_exists(ctx)?;
+            let (page, _) = ctx.omap_get_vals(b"name_", b"name_", 1)?;
+            if !page.is_empty() {
+                return Err(Errno::EBUSY.into());
             }
-            for prefix in ["name_", "id_"] {
-                let mut any = false;
-                each_with_prefix(ctx, prefix, "", |_, _, _| {
-                    any = true;
-                    Ok(false)
-                })?;
-                if any {
-                    return Err(Errno::EBUSY.into());
-                }
-            }
-            write_key(ctx, "state", &STATE_ADD_DISABLED)?;
         }
         _ => return Err(Errno::EINVAL.into()),
     }
+    write_key(ctx, "state", &state)?;
     Ok(DONE)
 }
 

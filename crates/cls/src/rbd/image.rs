@@ -4,11 +4,11 @@ use super::snapshot;
 use super::state::Parent;
 use super::util::{
     Listing, bytes_of, check_exists, feature, features, has_key, is_valid_id, op_feature, read_key, read_opt,
-    remove_key, require_feature, set_op_features, start_and_max, write_key,
+    require_feature, set_op_features, start_and_max, write_key,
 };
 use crate::{ClsContext, ClsError};
 use bytes::Bytes;
-use denc::{Decoder, Encoder, Features};
+use denc::Decoder;
 use types::{Errno, SnapId, Utime};
 
 type Out = Result<Bytes, ClsError>;
@@ -27,11 +27,14 @@ pub fn create(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     if bits & !feature::ALL != 0 {
         return Err(Errno::ENOSYS.into());
     }
-    if prefix.is_empty() || bits & feature::OPERATIONS != 0 {
+    if prefix.is_empty() {
         return invalid();
     }
     if has_key(ctx, "object_prefix")? {
         return Err(Errno::EEXIST.into());
+    }
+    if bits & feature::OPERATIONS != 0 {
+        return invalid();
     }
     let wants_pool = bits & feature::DATA_POOL != 0;
     if wants_pool != (data_pool != -1) {
@@ -55,14 +58,11 @@ pub fn create(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     Ok(DONE)
 }
 
-/// u64 snap (head only), u8 read-only -> u64 features, u64 bits that the opener must know.
+/// u64 snap (not looked at), u8 read-only -> u64 features, u64 bits that the opener must know.
 pub fn get_features(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
-    let snap: SnapId = d.get()?;
+    d.u64()?;
     let read_only = !d.is_empty() && d.bool()?;
-    if snap != SnapId::HEAD {
-        return invalid();
-    }
     let bits = features(ctx)?;
     let mask = if read_only { feature::INCOMPATIBLE } else { feature::RW_INCOMPATIBLE };
     Ok(bytes_of(&(bits, bits & mask)))
@@ -72,19 +72,17 @@ pub fn get_features(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn set_features(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (wanted, mask) = (d.u64()?, d.u64()?);
-    // Old features that we do not know may be turned off, not on.
-    if wanted & mask & !feature::ALL != 0 || mask & feature::INTERNAL != 0 {
+    let orig: u64 = read_opt(ctx, "features")?.unwrap_or(0);
+    if mask & feature::INTERNAL != 0 {
         return invalid();
     }
-    let orig = features(ctx)?;
-    let new = (orig & !mask) | (wanted & mask);
-    let has = |bit| new & bit != 0;
-    if (has(feature::OBJECT_MAP) && !has(feature::EXCLUSIVE_LOCK))
-        || (has(feature::FAST_DIFF) && !has(feature::OBJECT_MAP))
-        || (has(feature::JOURNALING) && !has(feature::EXCLUSIVE_LOCK))
-    {
+    // Newer clients may turn off what we do not know.
+    let mask = mask & feature::ALL;
+    let (on, off) = (wanted & mask, !wanted & mask);
+    if on & !feature::MUTABLE != 0 || off & !(feature::MUTABLE | feature::DISABLE_ONLY) != 0 {
         return invalid();
     }
+    let new = (orig & !mask) | on;
     write_key(ctx, "features", &new)?;
     Ok(DONE)
 }
@@ -148,7 +146,7 @@ pub fn set_flags(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     } else {
         let mut s = snapshot::load(ctx, snap)?;
         s.flags = (s.flags & !mask) | (flags & mask);
-        snapshot::store(ctx, &s)?;
+        snapshot::store(ctx, s)?;
     }
     Ok(DONE)
 }
@@ -163,7 +161,7 @@ pub fn op_features_get(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
 pub fn op_features_set(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (value, mask) = (d.u64()?, d.u64()?);
-    if value & mask & !op_feature::ALL != 0 {
+    if mask & !op_feature::ALL != 0 {
         return invalid();
     }
     set_op_features(ctx, value, mask)?;
@@ -174,8 +172,14 @@ pub fn op_features_set(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn get_stripe_unit_count(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
     check_exists(ctx)?;
     require_feature(ctx, feature::STRIPINGV2)?;
-    let unit: u64 = read_key(ctx, "stripe_unit")?;
-    let count: u64 = read_key(ctx, "stripe_count")?;
+    let unit: u64 = match read_opt(ctx, "stripe_unit")? {
+        Some(u) => u,
+        None => {
+            let order: u8 = read_key(ctx, "order").map_err(|_| ClsError::from(Errno::EIO))?;
+            1u64.checked_shl(order.into()).unwrap_or(0)
+        }
+    };
+    let count: u64 = read_opt(ctx, "stripe_count")?.unwrap_or(1);
     Ok(bytes_of(&(unit, count)))
 }
 
@@ -266,8 +270,8 @@ const META: &str = "metadata_";
 /// string start, u64 max -> map of string to blob.
 pub fn metadata_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let (start, max) = start_and_max(input)?;
-    // Stock takes 0 for "all".
-    let max = if max == 0 { u64::MAX } else { max };
+    // Stock takes 0 for its page size.
+    let max = if max == 0 { 64 } else { max };
     Ok(Listing::gather(ctx, META, &start, max)?.blob_map())
 }
 
@@ -281,7 +285,7 @@ pub fn metadata_set(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 /// string.
 pub fn metadata_remove(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let key = Decoder::new(input).string()?;
-    remove_key(ctx, &format!("{META}{key}"))?;
+    ctx.omap_rm_key(format!("{META}{key}").as_bytes())?;
     Ok(DONE)
 }
 
@@ -290,21 +294,4 @@ pub fn metadata_get(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let key = Decoder::new(input).string()?;
     let value = ctx.omap_get_val(format!("{META}{key}").as_bytes())?;
     Ok(bytes_of(&value))
-}
-
-/// -> group spec: s64 pool, string id; -1 and empty for none.
-pub fn image_group_get(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
-    check_exists(ctx)?;
-    match ctx.omap_get_val(b"rbd_group_ref") {
-        Ok(stored) => Ok(stored),
-        Err(Errno::ENOENT) => {
-            let mut e = Encoder::new(Features::ALL);
-            e.versioned(1, 1, |e| {
-                e.i64(-1);
-                e.put("");
-            });
-            Ok(e.finish())
-        }
-        Err(e) => Err(e.into()),
-    }
 }

@@ -6,14 +6,17 @@
 mod children;
 mod data;
 mod directory;
+mod groups;
 mod image;
+mod migration;
 mod mirror;
+mod mirror_status;
 mod object_map;
 mod parent;
 mod snapshot;
 mod state;
 mod trash;
-mod util;
+pub(crate) mod util;
 
 use crate::{Class, Method};
 
@@ -22,6 +25,10 @@ const fn r(name: &'static str, func: crate::MethodFn) -> Method {
 }
 const fn w(name: &'static str, func: crate::MethodFn) -> Method {
     Method { name, reads: true, writes: true, func }
+}
+/// Writes without reading, as stock declares two methods.
+const fn wo(name: &'static str, func: crate::MethodFn) -> Method {
+    Method { name, reads: false, writes: true, func }
 }
 
 /// The class.
@@ -53,12 +60,16 @@ pub const CLASS: Class = Class {
         w("metadata_set", image::metadata_set),
         w("metadata_remove", image::metadata_remove),
         r("metadata_get", image::metadata_get),
-        r("image_group_get", image::image_group_get),
+        w("image_group_add", groups::image_group_add),
+        w("image_group_remove", groups::image_group_remove),
+        r("image_group_get", groups::image_group_get),
         r("parent_get", parent::parent_get),
         r("parent_overlap_get", parent::parent_overlap_get),
         w("parent_attach", parent::parent_attach),
         w("parent_detach", parent::parent_detach),
         r("get_parent", parent::get_parent),
+        w("set_parent", parent::set_parent),
+        w("remove_parent", parent::remove_parent),
         r("get_snapcontext", snapshot::get_snapcontext),
         r("snapshot_get", snapshot::snapshot_get),
         w("snapshot_add", snapshot::snapshot_add),
@@ -101,14 +112,54 @@ pub const CLASS: Class = Class {
         w("object_map_snap_remove", object_map::object_map_snap_remove),
         w("copyup", data::copyup),
         w("sparse_copyup", data::sparse_copyup),
-        r("assert_snapc_seq", data::assert_snapc_seq),
+        w("assert_snapc_seq", data::assert_snapc_seq),
         w("sparsify", data::sparsify),
+        r("group_dir_list", groups::group_dir_list),
+        w("group_dir_add", groups::group_dir_add),
+        w("group_dir_remove", groups::group_dir_remove),
+        w("group_dir_rename", groups::group_dir_rename),
+        w("group_image_set", groups::group_image_set),
+        w("group_image_remove", groups::group_image_remove),
+        r("group_image_list", groups::group_image_list),
+        w("group_snap_set", groups::group_snap_set),
+        w("group_snap_remove", groups::group_snap_remove),
+        r("group_snap_get_by_id", groups::group_snap_get_by_id),
+        r("group_snap_list", groups::group_snap_list),
+        w("migration_set", migration::migration_set),
+        w("migration_set_state", migration::migration_set_state),
+        r("migration_get", migration::migration_get),
+        w("migration_remove", migration::migration_remove),
         r("mirror_mode_get", mirror::mirror_mode_get),
+        w("mirror_mode_set", mirror::mirror_mode_set),
         r("mirror_uuid_get", mirror::mirror_uuid_get),
+        w("mirror_uuid_set", mirror::mirror_uuid_set),
+        r("mirror_peer_list", mirror::mirror_peer_list),
+        w("mirror_peer_add", mirror::mirror_peer_add),
+        w("mirror_peer_remove", mirror::mirror_peer_remove),
+        w("mirror_peer_ping", mirror::mirror_peer_ping),
+        w("mirror_peer_set_client", mirror::mirror_peer_set_client),
+        w("mirror_peer_set_cluster", mirror::mirror_peer_set_cluster),
+        w("mirror_peer_set_direction", mirror::mirror_peer_set_direction),
+        r("mirror_image_list", mirror::mirror_image_list),
         r("mirror_image_get", mirror::mirror_image_get),
         r("mirror_image_get_image_id", mirror::mirror_image_get_image_id),
+        w("mirror_image_set", mirror::mirror_image_set),
         w("mirror_image_remove", mirror::mirror_image_remove),
-        r("mirror_image_list", mirror::mirror_image_list),
-        r("mirror_peer_list", mirror::mirror_peer_list),
+        w("mirror_image_snapshot_unlink_peer", mirror::mirror_image_snapshot_unlink_peer),
+        w("mirror_image_snapshot_set_copy_progress", mirror::mirror_image_snapshot_set_copy_progress),
+        w("mirror_image_status_set", mirror_status::mirror_image_status_set),
+        w("mirror_image_status_remove", mirror_status::mirror_image_status_remove),
+        r("mirror_image_status_get", mirror_status::mirror_image_status_get),
+        r("mirror_image_status_list", mirror_status::mirror_image_status_list),
+        r("mirror_image_status_get_summary", mirror_status::mirror_image_status_get_summary),
+        w("mirror_image_status_remove_down", mirror_status::mirror_image_status_remove_down),
+        r("mirror_image_instance_get", mirror_status::mirror_image_instance_get),
+        r("mirror_image_instance_list", mirror_status::mirror_image_instance_list),
+        r("mirror_instances_list", mirror_status::mirror_instances_list),
+        w("mirror_instances_add", mirror_status::mirror_instances_add),
+        w("mirror_instances_remove", mirror_status::mirror_instances_remove),
+        r("mirror_image_map_list", mirror_status::mirror_image_map_list),
+        wo("mirror_image_map_update", mirror_status::mirror_image_map_update),
+        wo("mirror_image_map_remove", mirror_status::mirror_image_map_remove),
     ],
 };

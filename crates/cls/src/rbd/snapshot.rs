@@ -26,9 +26,17 @@ pub fn load(ctx: &mut dyn ClsContext, id: SnapId) -> Result<Snap, ClsError> {
     read_key(ctx, &key(id))
 }
 
-/// Writes one snapshot.
-pub fn store(ctx: &mut dyn ClsContext, snap: &Snap) -> Result<(), ClsError> {
-    write_key(ctx, &key(snap.id), snap)
+/// Writes one snapshot. A parent in the old form becomes the image's, unless that has one.
+pub fn store(ctx: &mut dyn ClsContext, mut snap: Snap) -> Result<(), ClsError> {
+    if snap.legacy_parent.exists() {
+        let of_image: Parent = read_opt(ctx, "parent")?.unwrap_or_default();
+        let moved = std::mem::take(&mut snap.legacy_parent);
+        snap.parent_overlap = moved.head_overlap;
+        if !of_image.exists() {
+            write_key(ctx, "parent", &Parent { head_overlap: None, ..moved })?;
+        }
+    }
+    write_key(ctx, &key(snap.id), &snap)
 }
 
 /// All snapshots, ascending by id.
@@ -58,13 +66,17 @@ fn snap_arg(input: &Bytes) -> Result<SnapId, ClsError> {
     Ok(Decoder::new(input).get()?)
 }
 
-/// u64 -> SnapshotInfo.
-pub fn snapshot_get(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+fn load_not_head(ctx: &mut dyn ClsContext, input: &Bytes) -> Result<Snap, ClsError> {
     let id = snap_arg(input)?;
     if id == SnapId::HEAD {
         return Err(Errno::EINVAL.into());
     }
-    let snap = load(ctx, id)?;
+    load(ctx, id)
+}
+
+/// u64 -> SnapshotInfo.
+pub fn snapshot_get(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
+    let snap = load_not_head(ctx, input)?;
     let mut e = Encoder::new(Features::ALL);
     snap.encode_info(&mut e);
     Ok(e.finish())
@@ -72,13 +84,13 @@ pub fn snapshot_get(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 
 /// u64 -> string (before 13.x).
 pub fn get_snapshot_name(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
-    let snap = load(ctx, snap_arg(input)?)?;
+    let snap = load_not_head(ctx, input)?;
     Ok(bytes_of(&snap.name))
 }
 
 /// u64 -> utime (before 13.x).
 pub fn get_snapshot_timestamp(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
-    let snap = load(ctx, snap_arg(input)?)?;
+    let snap = load_not_head(ctx, input)?;
     Ok(bytes_of(&snap.timestamp))
 }
 
@@ -87,7 +99,7 @@ pub fn snapshot_add(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (name, id): (String, SnapId) = (d.string()?, d.get()?);
     let namespace = if d.is_empty() { SnapNamespace::default() } else { d.get()? };
-    if id.0 > SNAP_MAX || namespace.kind > snap_ns::MIRROR {
+    if id.0 > SNAP_MAX || namespace.kind == snap_ns::UNKNOWN {
         return Err(Errno::EINVAL.into());
     }
     let seq: u64 = read_key(ctx, "snap_seq")?;
@@ -97,28 +109,24 @@ pub fn snapshot_add(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     }
     let image_size = read_key(ctx, "size")?;
     let flags = read_opt(ctx, "flags")?.unwrap_or(0);
-    let there = all(ctx)?;
     let limit: u64 = read_opt(ctx, "snap_limit")?.unwrap_or(u64::MAX);
-    if there.len() as u64 >= limit {
-        return Err(Errno::EDQUOT.into());
+    for (before, s) in all(ctx)?.iter().enumerate() {
+        // As in stock, the limit is looked at once for each snapshot that is there: a first one always may be.
+        if before as u64 + 1 >= limit {
+            return Err(Errno::EDQUOT.into());
+        }
+        if s.id == id || (s.name == name && s.namespace == namespace) {
+            return Err(Errno::EEXIST.into());
+        }
     }
-    if there.iter().any(|s| s.id == id || (s.name == name && s.namespace == namespace)) {
-        return Err(Errno::EEXIST.into());
+    // Stock's snapshots inherit the parent in the old form, which the writing then moves.
+    let legacy_parent: Parent = read_opt(ctx, "parent")?.unwrap_or_default();
+    if namespace.kind == snap_ns::TRASH {
+        set_op_features(ctx, op_feature::SNAP_TRASH, op_feature::SNAP_TRASH)?;
     }
-    let parent_overlap =
-        read_opt::<Parent>(ctx, "parent")?.filter(Parent::exists).and_then(|p| p.head_overlap);
-    let snap = Snap {
-        id,
-        name,
-        image_size,
-        flags,
-        namespace,
-        timestamp: ctx.now(),
-        parent_overlap,
-        ..Snap::default()
-    };
+    let timestamp = ctx.now();
     write_key(ctx, "snap_seq", &id.0)?;
-    store(ctx, &snap)?;
+    store(ctx, Snap { id, name, image_size, flags, namespace, timestamp, legacy_parent, ..Snap::default() })?;
     Ok(DONE)
 }
 
@@ -131,18 +139,21 @@ pub fn snapshot_remove(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     }
     remove_key(ctx, &key(id))?;
     let rest: Vec<Snap> = all(ctx)?.into_iter().filter(|s| s.id != id).collect();
-    let is_trash = |s: &Snap| s.namespace.kind == snap_ns::TRASH;
-    if is_trash(&snap) && !rest.iter().any(is_trash) {
-        set_op_features(ctx, 0, op_feature::SNAP_TRASH)?;
+    let of_image = read_opt::<Parent>(ctx, "parent")?.filter(Parent::exists);
+    let head_is_child = of_image.as_ref().is_some_and(|p| p.head_overlap.is_some());
+    let mut gone = 0;
+    if !head_is_child && !rest.iter().any(Snap::has_parent) {
+        gone |= op_feature::CLONE_CHILD;
+        // The parent's spec was kept for snapshots only, and the last one is gone.
+        if of_image.is_some() {
+            remove_key(ctx, "parent")?;
+        }
     }
-    // The parent's spec was kept for snapshots only: the last one is gone.
-    if snap.parent_overlap.is_some()
-        && rest.iter().all(|s| s.parent_overlap.is_none())
-        && let Some(parent) = read_opt::<Parent>(ctx, "parent")?
-        && parent.head_overlap.is_none()
-    {
-        remove_key(ctx, "parent")?;
-        set_op_features(ctx, 0, op_feature::CLONE_CHILD)?;
+    if !rest.iter().any(|s| s.namespace.kind == snap_ns::TRASH) {
+        gone |= op_feature::SNAP_TRASH;
+    }
+    if gone != 0 {
+        set_op_features(ctx, 0, gone)?;
     }
     Ok(DONE)
 }
@@ -151,30 +162,33 @@ pub fn snapshot_remove(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn snapshot_rename(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (id, name): (SnapId, String) = (d.get()?, d.string()?);
-    let mut snap = load(ctx, id)?;
-    if all(ctx)?.iter().any(|s| s.name == name && s.namespace == snap.namespace && s.id != id) {
+    if all(ctx)?.iter().any(|s| s.name == name && s.namespace.kind == snap_ns::USER) {
         return Err(Errno::EEXIST.into());
     }
+    let mut snap = load(ctx, id)?;
+    if snap.namespace.kind != snap_ns::USER {
+        return Err(Errno::EINVAL.into());
+    }
     snap.name = name;
-    store(ctx, &snap)?;
+    store(ctx, snap)?;
     Ok(DONE)
 }
 
 /// u64: the snapshot stays for its clones, out of sight.
 pub fn snapshot_trash_add(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut snap = load(ctx, snap_arg(input)?)?;
-    if snap.namespace.kind == snap_ns::TRASH {
-        return Err(Errno::EEXIST.into());
-    }
     if snap.protection_status != protection::UNPROTECTED {
         return Err(Errno::EBUSY.into());
+    }
+    if snap.namespace.kind == snap_ns::TRASH {
+        return Err(Errno::EEXIST.into());
     }
     snap.namespace = SnapNamespace::trash(snap.namespace.kind, &snap.name);
     let mut uuid = [0u8; 16];
     ctx.random_bytes(&mut uuid);
     snap.name = types::Fsid::from_random(uuid).to_string();
     set_op_features(ctx, op_feature::SNAP_TRASH, op_feature::SNAP_TRASH)?;
-    store(ctx, &snap)?;
+    store(ctx, snap)?;
     Ok(DONE)
 }
 
@@ -188,7 +202,7 @@ pub fn snapshot_get_limit(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
 pub fn snapshot_set_limit(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let limit: u64 = Decoder::new(input).get()?;
     if limit == u64::MAX {
-        remove_key(ctx, "snap_limit")?;
+        ctx.omap_rm_key(b"snap_limit")?;
     } else if (all(ctx)?.len() as u64) > limit {
         return Err(Errno::ERANGE.into());
     } else {
@@ -199,9 +213,7 @@ pub fn snapshot_set_limit(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 
 /// u64 -> u8.
 pub fn get_protection_status(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
-    let id = snap_arg(input)?;
-    check_exists(ctx)?;
-    let snap = load(ctx, id)?;
+    let snap = load_not_head(ctx, input)?;
     if snap.protection_status >= protection::LAST {
         return Err(Errno::EIO.into());
     }
@@ -219,6 +231,6 @@ pub fn set_protection_status(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     }
     let mut snap = load(ctx, id)?;
     snap.protection_status = status;
-    store(ctx, &snap)?;
+    store(ctx, snap)?;
     Ok(DONE)
 }

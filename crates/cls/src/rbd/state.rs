@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
+use std::collections::{BTreeMap, BTreeSet};
 use types::{SnapId, Utime};
 
 /// Where an image's parent is (`cls_rbd_parent`, version 2).
@@ -86,9 +87,10 @@ pub mod snap_ns {
     pub const GROUP: u32 = 1;
     pub const TRASH: u32 = 2;
     pub const MIRROR: u32 = 3;
+    pub const UNKNOWN: u32 = u32::MAX;
 }
 
-/// A snapshot's namespace (`cls::rbd::SnapshotNamespace`): the kind, and its fields as they came.
+/// A snapshot's namespace (`cls::rbd::SnapshotNamespace`): the kind, and its fields' bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SnapNamespace {
     pub kind: u32,
@@ -115,7 +117,62 @@ impl Decode for SnapNamespace {
     const MIN_SIZE: usize = 10;
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (_, mut d) = d.open("SnapshotNamespace", 1)?;
-        Ok(SnapNamespace { kind: d.u32()?, rest: d.take_rest() })
+        let kind = d.u32()?;
+        let mut all = d.clone();
+        let from = d.position();
+        match kind {
+            snap_ns::USER => {}
+            snap_ns::GROUP => {
+                d.i64()?;
+                d.string()?;
+                d.string()?;
+            }
+            snap_ns::TRASH => {
+                d.string()?;
+                d.u32()?;
+            }
+            snap_ns::MIRROR => {
+                MirrorNamespace::decode(&mut d)?;
+            }
+            _ => return Ok(SnapNamespace { kind: snap_ns::UNKNOWN, rest: Bytes::new() }),
+        }
+        Ok(SnapNamespace { kind, rest: all.take(d.position() - from)? })
+    }
+}
+
+/// The fields of a mirror snapshot's namespace (`cls::rbd::MirrorSnapshotNamespace`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MirrorNamespace {
+    pub state: u8,
+    pub complete: bool,
+    pub peers: BTreeSet<String>,
+    pub primary_uuid: String,
+    pub primary_snap: u64,
+    pub last_copied_object: u64,
+    pub snap_seqs: BTreeMap<u64, u64>,
+}
+impl Encode for MirrorNamespace {
+    fn encode(&self, e: &mut Encoder) {
+        e.u8(self.state);
+        e.bool(self.complete);
+        e.put(&self.peers);
+        e.put(&self.primary_uuid);
+        e.u64(self.primary_snap);
+        e.u64(self.last_copied_object);
+        e.put(&self.snap_seqs);
+    }
+}
+impl Decode for MirrorNamespace {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        Ok(MirrorNamespace {
+            state: d.u8()?,
+            complete: d.bool()?,
+            peers: d.get()?,
+            primary_uuid: d.string()?,
+            primary_snap: d.u64()?,
+            last_copied_object: d.u64()?,
+            snap_seqs: d.get()?,
+        })
     }
 }
 
@@ -138,6 +195,8 @@ pub struct Snap {
     pub timestamp: Utime,
     pub child_count: u32,
     pub parent_overlap: Option<u64>,
+    /// Before version 8 each snapshot had its parent's whole spec. Read only: [`super::snapshot::store`] moves it.
+    pub legacy_parent: Parent,
 }
 impl Encode for Snap {
     fn encode(&self, e: &mut Encoder) {
@@ -157,23 +216,39 @@ impl Encode for Snap {
 impl Decode for Snap {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (v, mut d) = d.open("cls_rbd_snap", 8)?;
+        let mut s = Snap { id: d.get()?, name: d.string()?, image_size: d.u64()?, ..Snap::default() };
         if v < 8 {
-            return Err(DencError::TooOld { what: "cls_rbd_snap", version: v, oldest: 8 });
+            d.u64()?; // the features of that time
         }
-        Ok(Snap {
-            id: d.get()?,
-            name: d.string()?,
-            image_size: d.u64()?,
-            protection_status: d.u8()?,
-            flags: d.u64()?,
-            namespace: d.get()?,
-            timestamp: d.get()?,
-            child_count: d.u32()?,
-            parent_overlap: d.get()?,
-        })
+        if (2..8).contains(&v) {
+            s.legacy_parent = d.get()?;
+        }
+        if v >= 3 {
+            s.protection_status = d.u8()?;
+        }
+        if v >= 4 {
+            s.flags = d.u64()?;
+        }
+        if v >= 5 {
+            s.namespace = d.get()?;
+        }
+        if v >= 6 {
+            s.timestamp = d.get()?;
+        }
+        if v >= 7 {
+            s.child_count = d.u32()?;
+        }
+        if v >= 8 {
+            s.parent_overlap = d.get()?;
+        }
+        Ok(s)
     }
 }
 impl Snap {
+    /// True when it has a parent, in the one form or the other.
+    pub fn has_parent(&self) -> bool {
+        self.legacy_parent.pool != -1 || self.parent_overlap.is_some()
+    }
     /// `cls::rbd::SnapshotInfo`, what clients get.
     pub fn encode_info(&self, e: &mut Encoder) {
         e.versioned(1, 1, |e| {
@@ -240,30 +315,5 @@ impl Decode for TrashImage {
         let (source, name, deletion_time, deferment_end_time) = (d.u8()?, d.string()?, d.get()?, d.get()?);
         let state = if v >= 2 { d.u8()? } else { 0 };
         Ok(TrashImage { source, name, deletion_time, deferment_end_time, state })
-    }
-}
-
-/// A mirrored image (`cls::rbd::MirrorImage`).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MirrorImage {
-    pub mode: u8,
-    pub global_image_id: String,
-    pub state: u8,
-}
-impl Encode for MirrorImage {
-    fn encode(&self, e: &mut Encoder) {
-        e.versioned(2, 1, |e| {
-            e.put(&self.global_image_id);
-            e.u8(self.state);
-            e.u8(self.mode);
-        });
-    }
-}
-impl Decode for MirrorImage {
-    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        let (v, mut d) = d.open("MirrorImage", 2)?;
-        let (global_image_id, state) = (d.string()?, d.u8()?);
-        let mode = if v >= 2 { d.u8()? } else { 0 };
-        Ok(MirrorImage { mode, global_image_id, state })
     }
 }

@@ -1,7 +1,7 @@
 //! `rbd_trash`: images on their way out.
 
 use super::state::TrashImage;
-use super::util::{Listing, bytes_of, has_key, read_key, remove_key, start_and_max, write_key};
+use super::util::{Listing, has_key, is_valid_id, read_key, read_opt, remove_key, start_and_max, write_key};
 use crate::{ClsContext, ClsError};
 use bytes::Bytes;
 use denc::Decoder;
@@ -17,7 +17,10 @@ fn key(id: &str) -> String {
 pub fn trash_add(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (id, spec): (String, TrashImage) = (d.string()?, d.get()?);
-    if has_key(ctx, &key(&id))? {
+    if !is_valid_id(&id) {
+        return Err(Errno::EINVAL.into());
+    }
+    if read_opt::<TrashImage>(ctx, &key(&id))?.is_some() {
         return Err(Errno::EEXIST.into());
     }
     write_key(ctx, &key(&id), &spec)?;
@@ -37,14 +40,13 @@ pub fn trash_remove(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 /// string start, u64 max -> map of id to TrashImageSpec.
 pub fn trash_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let (start, max) = start_and_max(input)?;
-    Ok(Listing::gather(ctx, "id_", &start, max)?.raw_map())
+    Listing::gather(ctx, "id_", &start, max)?.map::<TrashImage>()
 }
 
 /// string id -> TrashImageSpec.
 pub fn trash_get(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let id = Decoder::new(input).string()?;
-    let spec: TrashImage = read_key(ctx, &key(&id))?;
-    Ok(bytes_of(&spec))
+    Ok(ctx.omap_get_val(key(&id).as_bytes())?)
 }
 
 /// string id, u8 new state, u8 expected state.

@@ -18,10 +18,15 @@ pub mod feature {
     pub const DATA_POOL: u64 = 1 << 7;
     pub const OPERATIONS: u64 = 1 << 8;
     pub const MIGRATING: u64 = 1 << 9;
+    pub const NON_PRIMARY: u64 = 1 << 10;
     pub const DIRTY_CACHE: u64 = 1 << 11;
     pub const ALL: u64 = 0xfff;
     /// Bits that only the class itself sets.
     pub const INTERNAL: u64 = OPERATIONS | MIGRATING;
+    /// Bits that may be turned on and off.
+    pub const MUTABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING | NON_PRIMARY | DIRTY_CACHE;
+    /// Bits that may only be turned off.
+    pub const DISABLE_ONLY: u64 = DEEP_FLATTEN;
     /// Bits that whoever opens an image must know.
     pub const INCOMPATIBLE: u64 = LAYERING | STRIPINGV2 | DATA_POOL | DIRTY_CACHE;
     /// The same for opening it to write.
@@ -40,6 +45,7 @@ pub mod op_feature {
     #![allow(missing_docs)]
     pub const CLONE_PARENT: u64 = 1 << 0;
     pub const CLONE_CHILD: u64 = 1 << 1;
+    pub const GROUP: u64 = 1 << 2;
     pub const SNAP_TRASH: u64 = 1 << 3;
     pub const ALL: u64 = 0xf;
 }
@@ -123,7 +129,6 @@ pub fn each_with_prefix(
 /// A listing's result while it is gathered: `map<string, blob of value>` with the prefix cut off the keys.
 pub struct Listing {
     items: Vec<(Bytes, Bytes)>,
-    max: u64,
 }
 impl Listing {
     /// Pairs with `prefix` behind `start` (without prefix; empty for all), at most `max`.
@@ -133,26 +138,32 @@ impl Listing {
         start: &str,
         max: u64,
     ) -> Result<Listing, ClsError> {
-        let mut l = Listing { items: Vec::new(), max: max.min(LIST_MAX) };
-        let after = if start.is_empty() { String::new() } else { format!("{prefix}{start}") };
-        if l.max == 0 {
-            return Ok(l);
-        }
-        each_with_prefix(ctx, prefix, &after, |_, k, v| {
-            l.items.push((k.slice(prefix.len()..), v));
-            Ok((l.items.len() as u64) < l.max)
-        })?;
-        Ok(l)
+        // As in stock, a key that is the prefix alone is behind no start and never listed.
+        Self::gather_after(ctx, prefix, &format!("{prefix}{start}"), max)
     }
-    /// As a map whose values are the stored encodings themselves.
-    pub fn raw_map(&self) -> Bytes {
-        let mut e = Encoder::new(Features::ALL);
-        e.count(self.items.len());
-        for (k, v) in &self.items {
-            e.blob(k);
-            e.raw(v);
+    /// The same from the first key on, be it the prefix alone.
+    pub fn gather_from_first(ctx: &mut dyn ClsContext, prefix: &str, max: u64) -> Result<Listing, ClsError> {
+        Self::gather_after(ctx, prefix, "", max)
+    }
+    fn gather_after(
+        ctx: &mut dyn ClsContext,
+        prefix: &str,
+        after: &str,
+        max: u64,
+    ) -> Result<Listing, ClsError> {
+        let mut items = Vec::new();
+        let max = max.min(LIST_MAX);
+        if max > 0 {
+            each_with_prefix(ctx, prefix, after, |_, k, v| {
+                items.push((k.slice(prefix.len()..), v));
+                Ok((items.len() as u64) < max)
+            })?;
         }
-        e.finish()
+        Ok(Listing { items })
+    }
+    /// As a map of typed values; `EIO` when one is damaged.
+    pub fn map<T: Decode + Encode>(&self) -> Result<Bytes, ClsError> {
+        Ok(bytes_of(&self.typed::<T>()?))
     }
     /// As a map from string to blob.
     pub fn blob_map(&self) -> Bytes {
@@ -169,9 +180,10 @@ impl Listing {
         let keys: Vec<Bytes> = self.items.iter().map(|(k, _)| k.clone()).collect();
         bytes_of(&keys)
     }
-    /// The pairs.
-    pub fn items(&self) -> &[(Bytes, Bytes)] {
-        &self.items
+    /// The pairs with their values decoded; `EIO` when one is damaged.
+    pub fn typed<T: Decode>(&self) -> Result<Vec<(Bytes, T)>, ClsError> {
+        let decoded = |(k, v): &(Bytes, Bytes)| Some((k.clone(), denc::from_bytes(v).ok()?));
+        self.items.iter().map(decoded).collect::<Option<_>>().ok_or(Errno::EIO.into())
     }
 }
 
@@ -193,7 +205,7 @@ pub fn features(ctx: &mut dyn ClsContext) -> Result<u64, ClsError> {
 
 /// `ENOEXEC` unless the image has the feature.
 pub fn require_feature(ctx: &mut dyn ClsContext, bit: u64) -> Result<u64, ClsError> {
-    let f = features(ctx)?;
+    let f: u64 = read_opt(ctx, "features")?.unwrap_or(0);
     if f & bit == 0 { Err(Errno::ENOEXEC.into()) } else { Ok(f) }
 }
 
@@ -202,13 +214,13 @@ pub fn set_op_features(ctx: &mut dyn ClsContext, value: u64, mask: u64) -> Resul
     let orig_features = features(ctx)?;
     let orig: u64 = read_opt(ctx, "op_features")?.unwrap_or(0);
     let new = (orig & !mask) | (value & mask);
+    if new == orig {
+        return Ok(());
+    }
     let with =
         if new == 0 { orig_features & !feature::OPERATIONS } else { orig_features | feature::OPERATIONS };
     if with != orig_features {
         write_key(ctx, "features", &with)?;
-    }
-    if new == orig {
-        return Ok(());
     }
     if new == 0 { remove_key(ctx, "op_features") } else { write_key(ctx, "op_features", &new) }
 }

@@ -1,0 +1,28 @@
+# hello and lock
+call('h', 'hello', 'say_hello'); call('h', 'hello', 'say_hello', b'bob'); call('h', 'hello', 'say_hello', b'x' * 101)
+create('h'); call('h', 'hello', 'say_hello', b'x' * 100)
+def lock(o, name, kind, cookie='c', tag='t', desc='d', secs=0, flags=0):
+    return call(o, 'lock', 'lock', ver(1, 1, s(name) + u8(kind) + s(cookie) + s(tag) + s(desc) + u32(secs) + u32(0) + u8(flags)))
+def unlock(o, name, cookie='c'): return call(o, 'lock', 'unlock', ver(1, 1, s(name) + s(cookie)))
+def brk(o, name, num, cookie='c', kind=8): return call(o, 'lock', 'break_lock', ver(1, 1, s(name) + u8(kind) + s64(num) + s(cookie)))
+def info(o, name): return call(o, 'lock', 'get_info', ver(1, 1, s(name)))
+def asserted(o, name, kind, cookie='c', tag='t'): return call(o, 'lock', 'assert_locked', ver(1, 1, s(name) + u8(kind) + s(cookie) + s(tag)))
+def cookie(o, name, kind, cookie, tag, new): return call(o, 'lock', 'set_cookie', ver(1, 1, s(name) + u8(kind) + s(cookie) + s(tag) + s(new)))
+L = 'lk'
+info(L, 'a'); call(L, 'lock', 'list_locks'); unlock(L, 'a'); brk(L, 'a', gid); asserted(L, 'a', 1); cookie(L, 'a', 1, 'c', 't', 'n')
+for kind in (0, 4, 9): lock(L, 'a', kind)
+lock(L, '', 1); lock(L, 'a', 1, flags=3); lock(L, 'a', 1, flags=2); dump(L)
+lock(L, 'a', 1); dump(L); lock(L, 'a', 1); lock(L, 'a', 1, flags=1); lock(L, 'a', 1, flags=2); lock(L, 'a', 1, flags=4)
+lock(L, 'a', 1, cookie='e'); lock(L, 'a', 2, cookie='e'); lock(L, 'a', 1, tag='u'); lock(L, 'a', 2, flags=1); lock(L, 'a', 1, flags=1, desc='other')
+info(L, 'a'); info(L, 'b'); info(L, ''); call(L, 'lock', 'list_locks')
+asserted(L, 'a', 1); asserted(L, 'a', 2); asserted(L, 'a', 1, 'x'); asserted(L, 'a', 1, 'c', 'x'); asserted(L, '', 1); asserted(L, 'a', 0); asserted(L, 'b', 1); asserted(L, 'a', 3)
+cookie(L, 'a', 1, 'c', 't', 'n'); cookie(L, 'a', 1, 'c', 't', 'n'); cookie(L, 'a', 1, 'n', 't', 'n'); cookie(L, 'a', 2, 'n', 't', 'c'); cookie(L, 'a', 1, 'n', 'x', 'c'); cookie(L, '', 1, 'n', 't', 'c'); cookie(L, 'a', 5, 'n', 't', 'c')
+unlock(L, 'a', 'zz'); unlock(L, 'zz'); unlock(L, 'a', 'n'); info(L, 'a'); asserted(L, 'a', 1, 'n'); unlock(L, 'a', 'n'); dump(L)
+lock(L, 'a', 2, tag='new'); lock(L, 'a', 2, cookie='c2', tag='new'); lock(L, 'a', 1, cookie='c3', tag='new'); lock(L, 'a', 3, cookie='c3', tag='new'); info(L, 'a')
+brk(L, 'a', gid + 1, 'c'); brk(L, 'a', gid, 'c', 4); brk(L, 'a', gid, 'c'); brk(L, 'a', gid, 'c'); info(L, 'a'); dump(L)
+lock(L, 'timed', 1, secs=1000); info(L, 'timed'); call(L, 'lock', 'list_locks'); dump(L)
+lock(L, 'gone', 3); asserted(L, 'gone', 3); info(L, 'gone'); unlock(L, 'gone'); dump(L)
+lock('eph', 3 and 'e', 3); dump('eph'); brk('eph', 'e', gid); dump('eph')
+for m in ('lock', 'unlock', 'break_lock', 'get_info', 'assert_locked', 'set_cookie'):
+    call('lkbad', 'lock', m, b''); call('lkbad', 'lock', m, b'\x01\x01\xff\0\0\0ab'); call('lkbad', 'lock', m, b'\x02\x02\0\0\0\0')
+dump('lkbad')
