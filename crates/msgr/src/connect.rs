@@ -56,7 +56,7 @@ impl Endpoint {
             return self.end_session(sid, why, true);
         }
         let was_ready = s.state == State::Ready;
-        s.ack_left = 0;
+        (s.ack_left, s.ack_bytes) = (0, 0);
         s.requeue_sent();
         let idle = s.queue.is_empty() && !s.keepalive_wanted && why != MsgrError::Wait;
         if s.policy.server || (s.policy.standby && idle) {

@@ -143,6 +143,13 @@ pub(crate) struct Transport {
     pub(crate) dirty: bool,
 }
 
+/// How long an acknowledgement waits for a message that carries it.
+const ACK_DELAY: Duration = Duration::from_millis(100);
+/// Messages after which it waits no longer.
+const ACK_MESSAGES_MAX: u64 = 64;
+/// Bytes after which it waits no longer: the peer holds them.
+const ACK_BYTES_MAX: u64 = 8 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     Transport(TransportId),
@@ -225,7 +232,7 @@ impl Endpoint {
         msg.header.seq = s.out_seq;
         let Some(tr) = t.and_then(|t| self.transports.get_mut(&t)) else { return false };
         let ack = s.in_seq;
-        s.ack_left = 0;
+        (s.ack_left, s.ack_bytes) = (0, 0);
         let r = match &mut tr.proto {
             Proto::V2(v) => v.message(&mut tr.out, &msg, ack),
             Proto::V1(v) => v.message(&mut tr.out, &msg),
@@ -391,10 +398,30 @@ impl Endpoint {
             }
         }
         let Some(tr) = self.transports.get(&t) else { return };
-        let acks = tr.session.and_then(|s| self.sessions.get(&s)).is_some_and(|s| s.ack_left > 0);
-        if acks || !tr.out.is_empty() {
+        let unsent = !tr.out.is_empty();
+        let session = tr.session;
+        if self.wants_ack(now, session) || unsent {
             self.mark_dirty(t);
         }
+    }
+    /// True when an acknowledgement has to leave now. Else one is due soon, unless a message carries it before: answers
+    /// mostly do, and an extra frame costs both sides a system call and the peer a wake-up.
+    fn wants_ack(&mut self, now: Utime, sid: Option<SessionId>) -> bool {
+        let Some((sid, s)) = sid.and_then(|sid| Some((sid, self.sessions.get_mut(&sid)?))) else {
+            return false;
+        };
+        if s.ack_left == 0 {
+            return false;
+        }
+        if s.ack_left >= ACK_MESSAGES_MAX || s.ack_bytes >= ACK_BYTES_MAX {
+            return true;
+        }
+        if s.ack_due.is_none() {
+            let at = now + ACK_DELAY;
+            s.ack_due = Some(at);
+            self.timers.insert((at, Timer::Session(sid)));
+        }
+        false
     }
     /// How many bytes a transport needs in its buffer before it can go on.
     pub fn need(&self, t: TransportId) -> usize {
@@ -402,6 +429,13 @@ impl Endpoint {
             Some(Proto::V2(v)) => v.need(),
             Some(Proto::V1(v)) => v.need(),
             _ => 0,
+        }
+    }
+    /// Where in its buffer the data of a frame under way begins, for one whose sizes are known and that is not encrypted.
+    pub fn data_at(&self, t: TransportId) -> Option<usize> {
+        match self.transports.get(&t).map(|tr| &tr.proto) {
+            Some(Proto::V2(v)) => v.data_at(),
+            _ => None,
         }
     }
     /// The owner's answer to [`Event::NeedServerAuth`].
@@ -459,6 +493,10 @@ impl Endpoint {
         }
         std::mem::take(&mut self.dirty)
     }
+    /// True when [`Endpoint::poll_event`] has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
     /// True when a transport has something to write.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -471,7 +509,7 @@ impl Endpoint {
             && s.transport == Some(t)
             && s.state == State::Ready
         {
-            s.ack_left = 0;
+            (s.ack_left, s.ack_bytes) = (0, 0);
             let seq = s.in_seq;
             match &mut tr.proto {
                 // A sealer that has no nonces left fails the next message as well.
@@ -525,6 +563,15 @@ impl Endpoint {
     }
 
     fn session_timeout(&mut self, now: Utime, sid: SessionId, at: Utime) {
+        let Some(s) = self.sessions.get_mut(&sid) else { return };
+        if s.ack_due.is_some_and(|due| due <= at) {
+            s.ack_due = None;
+            if s.ack_left > 0
+                && let Some(t) = s.transport
+            {
+                self.mark_dirty(t);
+            }
+        }
         let Some(s) = self.sessions.get_mut(&sid) else { return };
         if s.next_attempt == Some(at) && s.state == State::Backoff {
             s.next_attempt = None;
@@ -637,7 +684,7 @@ impl Endpoint {
         s.ready_since = now;
         s.expires = None;
         s.next_attempt = None;
-        s.ack_left = 0;
+        (s.ack_left, s.ack_bytes) = (0, 0);
         let wanted = std::mem::take(&mut s.keepalive_wanted);
         if idle.is_zero() {
             tr.deadline = None;
@@ -670,7 +717,7 @@ impl Endpoint {
         if !s.policy.lossy {
             s.acked(ack);
         }
-        if s.take_in(msg.header.seq) {
+        if s.take_in(msg.header.seq, msg.len() as u64) {
             msg.src = s.peer_name;
             self.events.push_back(Event::Message(sid, msg));
         }

@@ -8,7 +8,7 @@
 //! slices of the receive buffer; nothing is read behind the frame.
 
 use crate::MsgrError;
-use crate::crc::crc32c;
+use crate::crc::{self, crc32c};
 use crate::onwire::{Opener, Sealer, TAG_LEN};
 use crate::outbuf::OutBuf;
 use bytes::{Bytes, BytesMut};
@@ -189,6 +189,11 @@ impl FrameReader {
             (None, None) => PREAMBLE_LEN,
         }
     }
+    /// Where in the buffer the last segment of the frame under way begins, when it has four.
+    pub fn data_at(&self) -> Option<usize> {
+        let h = self.head.as_ref().filter(|h| h.count == 4 && self.opener.is_none())?;
+        Some(h.lens[0] + 4 + h.lens[1] + h.lens[2])
+    }
     /// Takes the next frame out of `buf`, if it is all there. Frames that their sender aborted are skipped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, MsgrError> {
         loop {
@@ -269,6 +274,7 @@ fn open_crc(head: &Head, rest: Bytes) -> Result<Option<Frame>, MsgrError> {
             if crc != word(epilogue + 1 + 4 * (i - 1)) {
                 return Err(MsgrError::Crc(SEGMENT_NAMES[i]));
             }
+            crc::remember(&segs[i], crc);
             data_crc = (i == 3).then_some(crc);
         }
         if !late_status(rest[epilogue])? {
@@ -365,7 +371,7 @@ fn write_crc(out: &mut OutBuf, pre: &[u8], segs: [Bytes; 4], count: usize, data_
     for (i, seg) in segs.into_iter().enumerate().take(count).skip(1) {
         let crc = match data_crc {
             Some(c) if i == 3 => c,
-            _ => crc32c(u32::MAX, &seg),
+            _ => crc::of_shared(&seg),
         };
         epilogue[1 + 4 * (i - 1)..5 + 4 * (i - 1)].copy_from_slice(&crc.to_le_bytes());
         out.push(seg);

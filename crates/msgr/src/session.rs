@@ -116,6 +116,10 @@ pub struct Session {
     pub(crate) out_seq: u64,
     pub(crate) in_seq: u64,
     pub(crate) ack_left: u64,
+    /// Bytes of the messages in `ack_left`.
+    pub(crate) ack_bytes: u64,
+    /// When an acknowledgement leaves by itself, if nothing carries it before.
+    pub(crate) ack_due: Option<Utime>,
     pub(crate) queue: VecDeque<Message>,
     pub(crate) sent: VecDeque<Message>,
     pub(crate) held_bytes: u64,
@@ -151,6 +155,8 @@ impl Session {
             out_seq: 0,
             in_seq: 0,
             ack_left: 0,
+            ack_bytes: 0,
+            ack_due: None,
             queue: VecDeque::new(),
             sent: VecDeque::new(),
             held_bytes: 0,
@@ -206,15 +212,17 @@ impl Session {
         self.connect_seq = 0;
         self.peer_global_seq = 0;
         self.ack_left = 0;
+        self.ack_bytes = 0;
     }
     /// True when a message with this number is new.
-    pub(crate) fn take_in(&mut self, seq: u64) -> bool {
+    pub(crate) fn take_in(&mut self, seq: u64, bytes: u64) -> bool {
         if seq <= self.in_seq {
             return false;
         }
         self.in_seq = seq;
         if !self.policy.lossy {
             self.ack_left += 1;
+            self.ack_bytes += bytes;
         }
         true
     }

@@ -177,6 +177,10 @@ impl V2 {
             _ => self.reader.need(),
         }
     }
+    /// Where in the buffer the data of the frame under way begins.
+    pub fn data_at(&self) -> Option<usize> {
+        self.reader.data_at()
+    }
     /// True once messages may flow.
     pub fn is_ready(&self) -> bool {
         self.stage == Stage::Ready

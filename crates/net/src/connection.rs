@@ -106,7 +106,7 @@ impl Connection {
         }
         self.count(|n| n.messages_out += 1);
         m.ep.borrow_mut().send(m.now(), self.0.id, msg);
-        m.kick();
+        m.kick_unless_held();
     }
     /// Queues several messages in order.
     pub fn send_many(&self, msgs: impl IntoIterator<Item = Message>) {

@@ -45,4 +45,7 @@ pub trait Dispatcher {
     /// Nobody listens at the peer's address (ECONNREFUSED). Called before `on_reset` on lossy sessions, and on each attempt of
     /// stateful ones.
     fn on_refused(&self, _conn: &Connection) {}
+    /// The end of a batch of callbacks, before what they sent is written: the place to start what was gathered meanwhile, and to
+    /// flush other messengers ([`crate::Messenger::flush`]) in the same turn.
+    fn on_batch_end(&self) {}
 }

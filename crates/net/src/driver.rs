@@ -5,7 +5,7 @@
 
 use crate::messenger::MsgrInner;
 use crate::{AcceptInfo, Connection, MsgHold};
-use bytes::BytesMut;
+use bytes::{Buf, BufMut, BytesMut};
 use msgr::{Event, MsgrError, OutBuf, SessionId, TransportId};
 use std::io::{ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ use types::EntityAddr;
 const READ_BYTES_MIN: usize = 8 << 10;
 /// Room it grows to while reads fill it.
 const READ_BYTES_MAX: usize = 256 << 10;
+/// A frame that lacks this much gets a buffer of its own.
+const OWN_BUFFER_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4096;
 /// Elements of one vectored write.
 const IOVEC_MAX: usize = 64;
 /// Bytes written to one socket before others have their turn.
@@ -115,21 +118,27 @@ async fn read_loop(m: Rc<MsgrInner>, t: TransportId, mut read: OwnedReadHalf) {
     let mut buf = BytesMut::new();
     let mut room = READ_BYTES_MIN;
     loop {
-        let (need, throttled) = {
+        let (need, data_at, throttled) = {
             let ep = m.ep.borrow();
-            (ep.need(t), ep.is_throttled(t))
+            (ep.need(t), ep.data_at(t), ep.is_throttled(t))
         };
         if throttled && !m.throttle.is_open() {
             m.throttle.wait_open().await;
         }
-        // A frame that began gets all the room it needs, so that its data comes to lie in one piece.
         let missing = need.saturating_sub(buf.len());
-        if buf.capacity() - buf.len() < missing.max(room / 2) {
+        let free = buf.capacity() - buf.len();
+        let big = missing >= OWN_BUFFER_BYTES;
+        if big && free < missing {
+            buf = own_buffer(&buf, need, data_at.unwrap_or(0));
+            room = READ_BYTES_MIN;
+        } else if free < missing || (buf.len() < READ_BYTES_MIN / 2 && free < room / 2) {
+            // What began moves to the new buffer, so it is either short or has to.
             buf.reserve(missing.max(room));
         }
-        let space = buf.capacity() - buf.len();
-        let n = read.read_buf(&mut buf).await.unwrap_or_default();
-        if n == space {
+        // The buffer of a big frame takes nothing of the next one: it lives as long as the frame's data.
+        let space = if big { missing } else { buf.capacity() - buf.len() };
+        let n = read.read_buf(&mut (&mut buf).limit(space)).await.unwrap_or_default();
+        if !big && n == space {
             room = (room * 2).min(READ_BYTES_MAX);
         } else if n < READ_BYTES_MIN / 2 {
             room = (room / 2).max(READ_BYTES_MIN);
@@ -161,17 +170,38 @@ async fn read_loop(m: Rc<MsgrInner>, t: TransportId, mut read: OwnedReadHalf) {
     }
 }
 
+/// A buffer for one frame of which `begun` is here, with the byte at `data_at` at a page's start: then the data needs no copy on
+/// its way past the page cache.
+fn own_buffer(begun: &[u8], need: usize, data_at: usize) -> BytesMut {
+    let mut b = BytesMut::with_capacity(need + PAGE_BYTES);
+    let data = b.as_ptr() as usize + data_at;
+    let skip = data.next_multiple_of(PAGE_BYTES) - data;
+    b.resize(skip, 0);
+    b.advance(skip);
+    b.extend_from_slice(begun);
+    b
+}
+
 /// Drains events, calling the dispatcher. Not entered twice: what callbacks cause is drained by the loop that called them.
 pub(crate) fn pump(m: &Rc<MsgrInner>) {
     if m.pumping.replace(true) {
         return;
     }
+    let mut any = false;
     loop {
         let event = m.ep.borrow_mut().poll_event();
-        let Some(event) = event else { break };
+        let Some(event) = event else {
+            if !std::mem::take(&mut any) {
+                break;
+            }
+            // It may send, connect or close in turn.
+            m.dispatcher.on_batch_end();
+            continue;
+        };
         if m.down.get() {
             break;
         }
+        any = true;
         handle(m, event);
     }
     m.pumping.set(false);

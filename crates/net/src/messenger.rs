@@ -56,6 +56,8 @@ pub(crate) struct MsgrInner {
     pub(crate) resumed: Cell<bool>,
     pub(crate) down: Cell<bool>,
     kicked: Cell<bool>,
+    /// The owner gathers sends and flushes them itself.
+    held: Cell<bool>,
     /// What the background task sleeps until; `None` while it is busy.
     pub(crate) armed: Cell<Option<Utime>>,
     pub(crate) work: Notify,
@@ -82,6 +84,12 @@ impl MsgrInner {
             self.work.notify_one();
         }
     }
+    /// The same after a send: who holds the messenger flushes it.
+    pub(crate) fn kick_unless_held(&self) {
+        if !self.held.get() {
+            self.kick();
+        }
+    }
     pub(crate) fn unkick(&self) {
         self.kicked.set(false);
     }
@@ -105,6 +113,7 @@ impl Messenger {
             resumed: Cell::new(false),
             down: Cell::new(false),
             kicked: Cell::new(false),
+            held: Cell::new(false),
             armed: Cell::new(None),
             work: Notify::new(),
             nonce: cfg.nonce,
@@ -211,9 +220,18 @@ impl Messenger {
             c.mark_down();
         }
     }
+    /// From now to [`Messenger::flush`], which must follow in the same turn, sends wake nobody.
+    pub fn hold(&self) {
+        self.0.held.set(true);
+    }
     /// Writes what is queued now, without waiting for the end of a batch or the next turn. Calls nothing back.
     pub fn flush(&self) {
+        self.0.held.set(false);
         driver::flush(&self.0);
+        // A send may have opened a transport, or failed: that is for the background task.
+        if self.0.ep.borrow().has_events() {
+            self.0.kick();
+        }
     }
     /// The throttle of received messages.
     pub fn throttle(&self) -> Rc<Throttle> {
