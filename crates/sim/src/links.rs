@@ -40,7 +40,7 @@ impl World {
         if !self.alive(b.node, b.inc) {
             // Nobody listens there.
             match chan {
-                Chan::Osd(osd_core::Net::Cluster) | Chan::Mgr => {
+                Chan::Osd(osd_core::Net::Cluster | osd_core::Net::Public) | Chan::Mgr => {
                     let wait = self.rng.range(200 * MS, SEC);
                     if chan == Chan::Mgr {
                         return self.end_now(sid, 0);

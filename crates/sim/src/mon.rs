@@ -75,8 +75,14 @@ impl MonNode {
             auth: AuthConfig::default(),
         };
         let monmap = MonMap::build(fsid, env.now(), [("a".to_owned(), AddrVec(vec![mon_address()]))]);
-        let key = cephx::CryptoKey::generate(cephx::KeyType::Aes, &*env);
-        let keyring = vec![(AuthName::new(EntityType::MON, ""), EntityAuth::new(key, &[("mon", "allow *")]))];
+        let entity = |kind, id: String| {
+            let key = cephx::CryptoKey::generate(cephx::KeyType::Aes, &*env);
+            (AuthName::new(kind, id), EntityAuth::new(key, &[("mon", "allow *")]))
+        };
+        // Sessions of entities without a key are ended by the monitor.
+        let mut keyring =
+            vec![entity(EntityType::MON, String::new()), entity(EntityType::CLIENT, "admin".to_owned())];
+        keyring.extend((0..16).map(|i| entity(EntityType::OSD, i.to_string())));
         let made = MkfsConfig { monmap, fsid, keyring, options: config.clone() };
         let disk = mon_core::mkfs(&made, &*env).expect("a new store");
         MonNode {

@@ -84,9 +84,7 @@ impl World {
         }
         let n = self.osds.len();
         let all_up = |w: &mut World| {
-            let up =
-                |w: &World| w.osds.iter().filter_map(|o| o.run.as_ref()).all(|r| r.core.map().num_up() == n);
-            up(w)
+            w.osds.iter().all(|o| o.run.as_ref().is_some_and(|r| r.core.map().num_up() == n))
         };
         let deadline = self.now + SETUP;
         if !self.run_until(deadline, all_up) {
