@@ -393,8 +393,11 @@ fn tag_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
         if wanted && used.get(&t.class).is_none_or(|u| t.tid >= *u) {
             found.push(t);
         }
+        // As in stock the count is looked at behind each one: at most 0 may be 1.
+        if found.len() as u64 >= max {
+            break;
+        }
     }
-    found.truncate(max.min(u32::MAX.into()) as usize);
     Ok(bytes_of(&found))
 }
 
@@ -419,6 +422,9 @@ fn append(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (soft_max, data) = (d.u64()?, d.blob()?);
     let at = room(ctx, soft_max)?;
+    if at >= soft_max {
+        return Err(Errno::EOVERFLOW.into());
+    }
     ctx.write(at, data)?;
     Ok(DONE)
 }

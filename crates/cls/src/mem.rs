@@ -112,12 +112,10 @@ impl ClsContext for MemObject {
     fn write(&mut self, off: u64, data: Bytes) -> Result<(), Errno> {
         let end = off.checked_add(data.len() as u64).filter(|e| *e <= SIZE_MAX).ok_or(Errno::EFBIG)? as usize;
         let c = self.made();
-        if !data.is_empty() {
-            if c.data.len() < end {
-                c.data.resize(end, 0);
-            }
-            c.data[off as usize..end].copy_from_slice(&data);
+        if c.data.len() < end {
+            c.data.resize(end, 0);
         }
+        c.data[off as usize..end].copy_from_slice(&data);
         Ok(())
     }
     fn write_full(&mut self, data: Bytes) -> Result<(), Errno> {

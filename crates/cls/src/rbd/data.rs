@@ -63,36 +63,38 @@ pub fn assert_snapc_seq(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     if holds { Ok(DONE) } else { Err(Errno::ERANGE.into()) }
 }
 
-/// u64 granularity, u8 remove an object without data: makes zeros holes.
+/// Holes smaller than this gain nothing on any store.
+const HOLE_MIN: u64 = 4096;
+
+/// u64 granularity, u8 remove an object without data: makes zeros holes, and cuts them off at the end.
 pub fn sparsify(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (granularity, remove_empty) = (d.u64()?, d.bool()?);
-    let granularity = granularity.max(4096);
-    let (size, _) = match ctx.stat() {
-        Ok(s) => s,
-        Err(Errno::ENOENT) => return Ok(DONE),
-        Err(e) => return Err(e.into()),
-    };
-    let mut data_end = 0;
-    let mut zeros = Vec::new();
-    let mut off = 0;
-    while off < size {
-        let len = granularity.min(size - off);
-        let piece = ctx.read(off, len)?;
-        if piece.iter().all(|b| *b == 0) {
-            zeros.push((off, len));
+    let (size, _) = ctx.stat()?;
+    let data = ctx.read(0, 0)?;
+    // Stock never comes back from 0 when there is data.
+    let piece = usize::try_from(granularity).unwrap_or(usize::MAX).max(1);
+    let (mut off, mut data_end) = (0u64, 0u64);
+    let mut holes: Vec<(u64, u64)> = Vec::new();
+    for p in data.chunks(piece) {
+        let end = off + p.len() as u64;
+        if p.iter().any(|b| *b != 0) {
+            data_end = end;
         } else {
-            data_end = off + len;
+            match holes.last_mut() {
+                Some((_, to)) if *to == off => *to = end,
+                _ => holes.push((off, end)),
+            }
         }
-        off += len;
+        off = end;
     }
     if data_end == 0 && remove_empty {
         ctx.remove()?;
         return Ok(DONE);
     }
-    for (off, len) in zeros {
-        if off < data_end {
-            ctx.zero(off, len)?;
+    for (from, to) in holes {
+        if to <= data_end && to - from >= HOLE_MIN {
+            ctx.zero(from, to - from)?;
         }
     }
     if data_end < size {

@@ -61,7 +61,7 @@ impl Decode for SiteStatus {
     }
 }
 
-/// The stored form: who said so, and what (`MirrorImageSiteStatusOnDisk`).
+/// The stored form: who said so, and what (`MirrorImageSiteStatusOnDisk`): two structs in a row, without one around.
 struct Stored {
     origin: Instance,
     status: SiteStatus,
@@ -79,19 +79,16 @@ fn decode_origin(d: &mut Decoder<'_>) -> Result<Instance, DencError> {
 impl Encode for Stored {
     fn encode(&self, e: &mut Encoder) {
         e.versioned(1, 1, |e| {
-            e.versioned(1, 1, |e| {
-                let (name, addr) = sanitized(self.origin);
-                e.put(&name);
-                e.put(&addr);
-            });
-            e.put(&self.status);
+            let (name, addr) = sanitized(self.origin);
+            e.put(&name);
+            e.put(&addr);
         });
+        e.put(&self.status);
     }
 }
 impl Decode for Stored {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        let (_, mut d) = d.open("MirrorImageSiteStatusOnDisk", 1)?;
-        Ok(Stored { origin: decode_origin(&mut d)?, status: d.get()? })
+        Ok(Stored { origin: decode_origin(d)?, status: d.get()? })
     }
 }
 
@@ -265,9 +262,7 @@ pub fn mirror_image_status_remove_down(ctx: &mut dyn ClsContext, _input: &Bytes)
     let mut gone = Vec::new();
     for prefix in [LOCAL, REMOTE] {
         each_with_prefix(ctx, prefix, prefix, |_, k, v| {
-            let mut d = Decoder::new(&v);
-            let origin =
-                d.open("MirrorImageSiteStatusOnDisk", 1).and_then(|(_, mut d)| decode_origin(&mut d));
+            let origin = decode_origin(&mut Decoder::new(&v));
             if !up.contains(&origin.map_err(|_| ClsError::from(Errno::EIO))?) {
                 gone.push(k);
             }

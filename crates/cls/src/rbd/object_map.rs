@@ -6,12 +6,11 @@
 use super::util::check_exists;
 use crate::{ClsContext, ClsError};
 use bytes::Bytes;
-use denc::{Decode, Decoder, DencError, Encoder, Features};
+use denc::{Decoder, DencError, Encoder, Features};
 use types::Errno;
 
 type Out = Result<Bytes, ClsError>;
 
-const NONEXISTENT: u8 = 0;
 const EXISTS: u8 = 1;
 const EXISTS_CLEAN: u8 = 3;
 
@@ -19,11 +18,21 @@ const BLOCK: usize = 4096;
 /// `cls::rbd::MAX_OBJECT_MAP_OBJECT_COUNT`.
 const COUNT_MAX: u64 = 256_000_000;
 
+/// Bytes in front of the elements: u32 length, version header, u64 count.
+const HEADER_LEN: u64 = 4 + 6 + 8;
+
 /// The vector in memory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct BitVector {
     count: u64,
     data: Vec<u8>,
+    /// What came without checksums is stored without, as in stock.
+    with_crc: bool,
+}
+impl Default for BitVector {
+    fn default() -> Self {
+        BitVector { count: 0, data: Vec::new(), with_crc: true }
+    }
 }
 
 fn data_len(count: u64) -> usize {
@@ -47,16 +56,13 @@ impl BitVector {
         let b = &mut self.data[(i / 4) as usize];
         *b = *b & !(3 << shift(i)) | (v & 3) << shift(i);
     }
+    /// Cuts off, or appends elements with `fill`. As in stock, bits behind the last element keep what they had.
     fn resize(&mut self, count: u64, fill: u8) {
         let old = self.count;
         self.data.resize(data_len(count), 0);
         self.count = count;
         for i in old..count {
             self.set(i, fill);
-        }
-        // Bits behind the last element are zero.
-        for i in count..(data_len(count) as u64 * 4) {
-            self.set(i, 0);
         }
     }
     fn header(&self) -> Bytes {
@@ -78,8 +84,7 @@ impl BitVector {
         });
         e.finish()
     }
-    fn decode(bytes: &Bytes) -> Result<BitVector, DencError> {
-        let mut d = Decoder::new(bytes);
+    fn decode_header(d: &mut Decoder<'_>) -> Result<(Bytes, u64), DencError> {
         let header = d.blob()?;
         let count = {
             let mut h = Decoder::new(&header);
@@ -89,25 +94,29 @@ impl BitVector {
         if count > COUNT_MAX {
             return Err(DencError::Invalid { what: "BitVector count", value: count });
         }
+        Ok((header, count))
+    }
+    fn decode(bytes: &Bytes) -> Result<BitVector, DencError> {
+        let mut d = Decoder::new(bytes);
+        let (header, count) = Self::decode_header(&mut d)?;
         let data = d.raw(data_len(count))?.to_vec();
         let footer = d.blob()?;
         if !footer.is_empty() {
             let mut f = Decoder::new(&footer);
-            let check = |expected: u32, found: u32| {
-                if expected == found {
-                    Ok(())
-                } else {
-                    Err(DencError::Crc { what: "BitVector", expected, found })
-                }
-            };
-            check(f.u32()?, crc(&header))?;
-            let crcs = Vec::<u32>::decode(&mut f)?;
-            for (block, expected) in data.chunks(BLOCK).zip(crcs) {
-                check(expected, crc(block))?;
+            check_crc(f.u32()?, &header)?;
+            // The count of checksums follows from the elements; what is stored is not looked at.
+            f.u32()?;
+            for block in data.chunks(BLOCK) {
+                check_crc(f.u32()?, block)?;
             }
         }
-        Ok(BitVector { count, data })
+        Ok(BitVector { count, data, with_crc: !footer.is_empty() })
     }
+}
+
+fn check_crc(expected: u32, bytes: &[u8]) -> Result<(), DencError> {
+    let found = crc(bytes);
+    if expected == found { Ok(()) } else { Err(DencError::Crc { what: "BitVector", expected, found }) }
 }
 
 fn load(ctx: &mut dyn ClsContext) -> Result<BitVector, ClsError> {
@@ -120,7 +129,7 @@ fn load(ctx: &mut dyn ClsContext) -> Result<BitVector, ClsError> {
 }
 
 fn store(ctx: &mut dyn ClsContext, map: &BitVector) -> Out {
-    ctx.write_full(map.encode(true))?;
+    ctx.write_full(map.encode(map.with_crc))?;
     Ok(Bytes::new())
 }
 
@@ -131,11 +140,11 @@ pub fn object_map_load(ctx: &mut dyn ClsContext, _input: &Bytes) -> Out {
 
 /// The vector.
 pub fn object_map_save(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
-    let map = BitVector::decode(input)?;
+    let map = BitVector { with_crc: true, ..BitVector::decode(input)? };
     store(ctx, &map)
 }
 
-/// u64 count, u8 state of new elements. Only elements without objects may be cut off.
+/// u64 count, u8 state of new elements; only elements in that state may be cut off.
 pub fn object_map_resize(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (count, fill) = (d.u64()?, d.u8()?);
@@ -146,7 +155,7 @@ pub fn object_map_resize(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
         Err(e) if e.errno == Errno::ENOENT => BitVector::default(),
         other => other?,
     };
-    if (count..map.count).any(|i| map.get(i) != NONEXISTENT) {
+    if (count..map.count).any(|i| map.get(i) != fill) {
         return Err(Errno::ESTALE.into());
     }
     map.resize(count, fill);
@@ -157,31 +166,45 @@ pub fn object_map_resize(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn object_map_update(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (first, end, new, old): (u64, u64, u8, Option<u8>) = (d.u64()?, d.u64()?, d.u8()?, d.get()?);
-    let mut map = load(ctx)?;
-    if first >= end || end > map.count {
+    ctx.stat()?;
+    let header = ctx.read(0, HEADER_LEN)?;
+    let (_, count) = BitVector::decode_header(&mut Decoder::new(&header))?;
+    if first >= end || end > count {
         return Err(Errno::ERANGE.into());
     }
+    // Only the blocks of the range are read and written: a map has up to 64 MB. The header's checksum is not looked at.
+    let from_block = (first / 4) as usize / BLOCK;
+    let data_from = from_block * BLOCK;
+    let data_to = (((end - 1) / 4) as usize / BLOCK * BLOCK + BLOCK).min(data_len(count));
+    let crcs_at = HEADER_LEN + data_len(count) as u64 + 12 + 4 * from_block as u64;
+    let blocks = (data_to - data_from).div_ceil(BLOCK);
+    let data = ctx.read(HEADER_LEN + data_from as u64, (data_to - data_from) as u64)?;
+    let stored = ctx.read(crcs_at, 4 * blocks as u64)?;
+    if data.len() != data_to - data_from {
+        return Err(Errno::EINVAL.into());
+    }
+    // Checksums that are not there are zero, which only zeros have.
+    let mut crcs = stored.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+    for block in data.chunks(BLOCK) {
+        check_crc(crcs.next().unwrap_or(0), block)?;
+    }
+    let base = 4 * data_from as u64;
+    let mut part = BitVector { count: 4 * data.len() as u64, data: data.to_vec(), with_crc: true };
     let mut changed = false;
-    for i in first..end {
-        let state = map.get(i);
+    for i in first - base..end - base {
+        let state = part.get(i);
         let matches = old.is_none_or(|o| state == o || (o == EXISTS && state == EXISTS_CLEAN));
         if matches && state != new {
-            map.set(i, new);
+            part.set(i, new);
             changed = true;
         }
     }
-    if changed { write_range(ctx, &map, first, end) } else { Ok(Bytes::new()) }
-}
-
-/// Writes the blocks of elements `first..end`, and the footer.
-fn write_range(ctx: &mut dyn ClsContext, map: &BitVector, first: u64, end: u64) -> Out {
-    let bytes = map.encode(true);
-    let data_at = 4 + map.header().len();
-    let from = data_at + (first / 4) as usize;
-    let to = data_at + data_len(end);
-    let footer_at = data_at + map.data.len();
-    ctx.write(from as u64, bytes.slice(from..to))?;
-    ctx.write(footer_at as u64, bytes.slice(footer_at..))?;
+    if changed {
+        let mut e = Encoder::with_capacity(Features::ALL, 4 * blocks);
+        part.data.chunks(BLOCK).for_each(|b| e.u32(crc(b)));
+        ctx.write(HEADER_LEN + data_from as u64, part.data.into())?;
+        ctx.write(crcs_at, e.finish())?;
+    }
     Ok(Bytes::new())
 }
 
@@ -235,7 +258,7 @@ mod tests {
     #[test]
     fn elements_are_packed_from_the_high_end() {
         let mut v = BitVector::default();
-        v.resize(2, NONEXISTENT);
+        v.resize(2, 0);
         v.set(0, EXISTS);
         assert_eq!(v.data, [0x40]);
         v.resize(5, EXISTS);

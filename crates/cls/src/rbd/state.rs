@@ -215,12 +215,14 @@ impl Encode for Snap {
 }
 impl Decode for Snap {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        // The fields go by who may read it: before nautilus, version 8 had the old ones as well.
+        let compat = d.peek_rest().get(1).copied().unwrap_or(0);
         let (v, mut d) = d.open("cls_rbd_snap", 8)?;
         let mut s = Snap { id: d.get()?, name: d.string()?, image_size: d.u64()?, ..Snap::default() };
-        if v < 8 {
+        if compat < 8 {
             d.u64()?; // the features of that time
         }
-        if (2..8).contains(&v) {
+        if v >= 2 && compat < 8 {
             s.legacy_parent = d.get()?;
         }
         if v >= 3 {

@@ -37,7 +37,8 @@ pub mod feature {
         | DEEP_FLATTEN
         | JOURNALING
         | OPERATIONS
-        | MIGRATING;
+        | MIGRATING
+        | NON_PRIMARY;
 }
 
 /// Bits of `op_features`.
@@ -179,6 +180,10 @@ impl Listing {
     pub fn keys(&self) -> Bytes {
         let keys: Vec<Bytes> = self.items.iter().map(|(k, _)| k.clone()).collect();
         bytes_of(&keys)
+    }
+    /// The pairs.
+    pub fn items(&self) -> &[(Bytes, Bytes)] {
+        &self.items
     }
     /// The pairs with their values decoded; `EIO` when one is damaged.
     pub fn typed<T: Decode>(&self) -> Result<Vec<(Bytes, T)>, ClsError> {

@@ -46,7 +46,7 @@ write('idbad', b'\x09\0\0\0ab'); rbd('idbad', 'get_id')
 # copyup
 rbd('cu', 'copyup', b'hello'); rbd('cu', 'copyup', b'other'); dump('cu'); rbd('cu0', 'copyup'); dump('cu0'); create('cu1'); rbd('cu1', 'copyup', b'zz'); dump('cu1')
 def sp(o, ext, data): rbd(o, 'sparse_copyup', lst([u64(a) + u64(b) for a, b in ext]), s(data))
-sp('sc', [(0, 3), (10, 2)], 'abcde'); dump('sc'); sp('sc', [(0, 1)], 'x'); dump('sc'); sp('sc0', [], ''); dump('sc0'); sp('sc1', [(4, 6)], 'abc'); dump('sc1'); sp('sc2', [(4, 2)], 'abcd'); dump('sc2'); sp('sc3', [(1 << 40, 1)], 'a'); dump('sc3'); sp('sc4', [(4, 0)], ''); dump('sc4')
+sp('sc', [(0, 3), (10, 2)], 'abcde'); dump('sc'); sp('sc', [(0, 1)], 'x'); dump('sc'); sp('sc0', [], ''); dump('sc0'); sp('sc1', [(4, 6)], 'abc'); dump('sc1'); sp('sc2', [(4, 2)], 'abcd'); dump('sc2'); sp('sc4', [(4, 0)], ''); dump('sc4')
 for st in (0, 1, 2):
     for o in ('none', 'cu'):
         for q in (0, 1, 5): rbd(o, 'assert_snapc_seq', u64(q), u8(st))
@@ -56,5 +56,3 @@ write('z1', b'\0' * 8192); spz('z1', 4096, 0); write('z1', b'\0' * 8192); spz('z
 write('z2', b'a' * 4096 + b'\0' * 8192 + b'b' * 100 + b'\0' * 9000); spz('z2', 4096, 1); spz('z2', 4096, 1)
 write('z3', b'\0' * 5000 + b'x'); spz('z3', 1024, 0); write('z4', b'a' * 10 + b'\0' * 10); spz('z4', 8, 0); write('z5', b'abc'); spz('z5', 4096, 1)
 write('z6', b'\0' * 100 + b'x' * 3); spz('z6', 0x10000, 1)
-# legacy names
-for m in ('snap_list', 'snap_add', 'snap_remove', 'snap_rename'): rbd('none', m)

@@ -10,7 +10,7 @@ peers(); dump(O); mode(0)
 for u in ('u1', 'zz'):
     rbd(O, 'mirror_peer_set_client', s(u), s('client.new')); rbd(O, 'mirror_peer_set_cluster', s(u), s('newsite')); rbd(O, 'mirror_peer_set_direction', s(u), u8(2)); rbd(O, 'mirror_peer_set_cluster', s(u), s('siteB'))
 rbd(O, 'mirror_peer_set_direction', s('u1'), u8(9)); rbd(O, 'mirror_peer_set_client', s('u1'), s('')); peers()
-for a in (('', 'm', 1), ('x', '', 1), ('x', 'm', 0), ('siteB', 'm1', 1), ('siteB', 'mOther', 1), ('renamed', 'm1', 1), ('siteD', 'm9', 1), ('brandnew', 'm10', 1)): rbd(O, 'mirror_peer_ping', s(a[0]), s(a[1]), u8(a[2])); 
+for a in (('', 'm', 1), ('x', '', 1), ('x', 'm', 0), ('siteB', 'm1', 1), ('renamed', 'm1', 1), ('siteE', 'm1', 1), ('siteD', 'm9', 1), ('brandnew', 'm10', 1), ('brandnew', 'mOther', 1), ('renamed', 'm8', 1)): rbd(O, 'mirror_peer_ping', s(a[0]), s(a[1]), u8(a[2])); 
 _, out = rbd(O, 'mirror_peer_list')
 for u in ('u1', 'u2', 'u4', 'u5', 'u1'): rbd(O, 'mirror_peer_remove', s(u))
 O = 'rm2'; rbd(O, 'mirror_uuid_set', s('pu')); mode(2); rbd(O, 'mirror_peer_add', peer()); mode(0); rbd(O, 'mirror_peer_remove', s('u1')); mode(0); dump(O); mode(0)

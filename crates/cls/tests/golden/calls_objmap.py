@@ -16,12 +16,13 @@ om('om4', 'object_map_snap_remove', rbd('om3', 'object_map_load')[1]); om('om5',
 # damage: header, data, footer, cut off
 raw = io.read('om3', 4096)
 for i in range(0, len(raw)):
-    for bit in (1, 0x80):
+    for bit in (1,):
         d = bytearray(raw); d[i] ^= bit
         if i == 3 or (i in (13, 14, 15, 16, 17) ) or (i == 24): continue    # lengths of gigabytes
         write('omd', bytes(d)); rbd('omd', 'object_map_load'); rbd('omd', 'object_map_update', u64(0), u64(2), u8(2), u8(0)); rbd('omd', 'object_map_snap_add'); rbd('omd', 'object_map_resize', u64(9), u8(0)); rbd('omd', 'object_map_save', bytes(d))
-for n in range(0, len(raw)):
+# (stock's update of a map without data, 18 bytes, pretends to work: not recorded)
+for n in [*range(0, 18), *range(20, len(raw))]:
     write('omd', raw[:n]); rbd('omd', 'object_map_load'); rbd('omd', 'object_map_update', u64(0), u64(2), u8(2), u8(0)); dump('omd')
 write('omd', raw + b'more'); rbd('omd', 'object_map_load'); om('omd', 'object_map_update', u64(0), u64(2), u8(2), u8(0)); om('omd', 'object_map_snap_add')
 # without crcs, as librbd sends it
-nocrc = rbd('om3', 'object_map_load')[1]; write('omn', nocrc); rbd('omn', 'object_map_load'); om('omn', 'object_map_update', u64(0), u64(2), u8(2), u8(0)); rbd('omn', 'object_map_load'); om('omn', 'object_map_snap_add')
+nocrc = rbd('om3', 'object_map_load')[1]; write('omn', nocrc); rbd('omn', 'object_map_load'); om('omn', 'object_map_update', u64(0), u64(2), u8(2), u8(0)); rbd('omn', 'object_map_load'); om('omn', 'object_map_snap_add'); om('omn', 'object_map_resize', u64(9), u8(0))

@@ -85,7 +85,7 @@ setomap('dam2', 'features', u64(1)); rbd('dam2', 'get_stripe_unit_count'); setom
 def snapv(v, body, compat=1): return ver(v, compat, body)
 base = u64(1) + s('old') + u64(4096) + u64(0x3d)
 LEG = ver(1, 1, s64(2) + s('pp') + u64(3) + u64(2048))
-for v in range(1, 9):
+for v in range(1, 10):
     b = base
     if v >= 2: b += LEG if v < 8 else b''
     if v >= 3: b += u8(0)
@@ -94,6 +94,7 @@ for v in range(1, 9):
     if v >= 6: b += u32(0) + u32(0)
     if v >= 7: b += u32(0)
     o = 'sv%d' % v
-    if v == 8: b = u64(1) + s('old') + u64(4096) + u8(0) + u64(1) + USER + u32(0) * 2 + u32(0) + u8(1) + u64(2048)
-    mk(o, feats=0x1); setomap(o, 'snapshot_0000000000000001', snapv(v, b)); snaps(o, (1,)); parents(o); parents(o, 1); rbd(o, 'set_flags', u64(1), u64(1), u64(1)); parents(o); dump(o); rbd(o, 'snapshot_remove', u64(1)); dump(o)
+    if v == 8: b = base + LEG + u8(0) + u64(1) + USER + u32(0) * 2 + u32(0) + u8(1) + u64(1024)    # as before nautilus
+    if v == 9: b = u64(1) + s('old') + u64(4096) + u8(0) + u64(1) + USER + u32(0) * 2 + u32(0) + u8(1) + u64(2048)
+    mk(o, feats=0x1); setomap(o, 'snapshot_0000000000000001', snapv(min(v, 8), b, 8 if v == 9 else 1)); snaps(o, (1,)); parents(o); parents(o, 1); rbd(o, 'set_flags', u64(1), u64(1), u64(1)); parents(o); dump(o); rbd(o, 'snapshot_remove', u64(1)); dump(o)
 mk('pv1', feats=1); setomap('pv1', 'parent', ver(1, 1, s64(2) + s('pp') + u64(3) + u64(2048))); parents('pv1'); add('pv1', 'a', 1); dump('pv1'); rbd('pv1', 'set_size', u64(5)); dump('pv1'); rbd('pv1', 'parent_detach'); dump('pv1')

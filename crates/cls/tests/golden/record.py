@@ -4,13 +4,18 @@
 usage: CEPH_CONF=... record.py POOL > calls.txt     (POOL: an empty replicated pool)
 
 Lines: `call OBJ CLASS METHOD INHEX = RET OUTHEX`, `dump OBJ = absent | DATAHEX XATTRS OMAP`, and the preparations
-`create OBJ`, `remove OBJ`, `write OBJ HEX`, `omap OBJ KEYHEX VALHEX`. Times of the run are replaced by TIME, uuids by zeros.
+`create OBJ`, `remove OBJ`, `write OBJ HEX`, `omap OBJ KEYHEX VALHEX`. Times of the run are replaced by TIME, uuids by zeros; values longer
+than the first of `limits` are `~LENGTH:CRC32`, dumps longer than the second `#CRC32`; a dump like the one before of that
+object is `same`. Long input is `BYTE*COUNT` joined by dots.
 """
-import struct, sys, time, rados, re, os, subprocess
+import itertools, struct, sys, time, zlib, rados, re, os, subprocess
 
 c = rados.Rados(conffile=os.environ['CEPH_CONF'], rados_id='admin', conf={'rados_osd_op_timeout': '10'}); c.connect()
 pool = sys.argv[1]
 io = c.open_ioctx(pool)
+FULL = bool(os.environ.get('FULL'))     # for looking for the cause of a difference
+LONG, DUMP = (1 << 20, 1 << 22) if FULL else (64, 200)
+print('limits', LONG, DUMP)
 T0 = int(time.time()) - 1
 TIME = (1700000000, 123456789)
 UUID = re.compile(rb'[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}')
@@ -44,8 +49,13 @@ def mask(b):
                     break
         i += 1
     return bytes(b)
-def hx(b): return mask(b).hex() or '-'
+def hx(b):
+    b = mask(b)
+    return b.hex() or '-' if len(b) <= LONG else '~%d:%08x' % (len(b), zlib.crc32(b))
 
+def inhex(b):
+    if len(b) <= 200: return b.hex() or '-'
+    return '.'.join('%02x*%d' % (k, len(list(g))) for k, g in itertools.groupby(b))
 def call(obj, cls, method, inp=b''):
     try:
         r, out = io.execute(obj, cls, method, inp, 1 << 20)
@@ -53,7 +63,7 @@ def call(obj, cls, method, inp=b''):
     except rados.Error as e:
         r, out = -abs(e.errno), b''
     r = min(r, 0)
-    print('call', obj, cls, method, inp.hex() or '-', '=', r, hx(out))
+    print('call', obj, cls, method, inhex(inp), '=', r, hx(out))
     return r, out
 def rbd(obj, method, *inp): return call(obj, 'rbd', method, b''.join(inp))
 def omap(obj):
@@ -66,23 +76,28 @@ def omap(obj):
         pairs += page
         if len(page) < 200: return pairs
         after = page[-1][0]
+last = {}
+def state(obj, text):
+    short = text if len(text) <= DUMP else '#%08x' % zlib.crc32(text.encode())
+    print('dump', obj, '=', 'same' if last.get(obj) == text else short)
+    last[obj] = text
 def dump(obj, with_omap=True):
     try:
         size, _ = io.stat(obj)
     except rados.ObjectNotFound:
-        print('dump', obj, '= absent'); return
+        state(obj, 'absent'); return
     data = io.read(obj, min(size, 1 << 20)) if size else b''
     xs = ','.join('%s:%s' % (k.encode().hex(), hx(v)) for k, v in io.get_xattrs(obj)) or '-'
     om = '?'
     if with_omap:
         om = ','.join('%s:%s' % (mask(k.encode()).hex(), hx(v)) for k, v in omap(obj)) or '-'
-    print('dump', obj, '=', hx(data), xs, om)
+    state(obj, '%s %s %s' % (hx(data), xs, om))
 def create(obj):
     io.write(obj, b''); print('create', obj)
 def remove(obj):
     io.remove_object(obj); print('remove', obj)
 def write(obj, data):
-    io.write_full(obj, data); print('write', obj, data.hex() or '-')
+    io.write_full(obj, data); print('write', obj, inhex(data))
 def setomap(obj, k, v):
     with rados.WriteOpCtx() as op:
         io.set_omap(op, (k,), (v,)); io.operate_write_op(op, obj)
