@@ -31,7 +31,8 @@ impl OsdCore {
             max: false,
             nspace: m.locator.nspace.clone(),
             pool: m.locator.pool,
-        };
+        }
+        .owned();
         let op = ClientOp {
             session,
             tid: msg.header.tid,

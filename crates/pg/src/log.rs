@@ -178,7 +178,9 @@ impl PgLog {
         self.by_oid.get(oid).copied()
     }
     /// Appends an entry.
-    pub fn push(&mut self, e: LogEntry) {
+    pub fn push(&mut self, mut e: LogEntry) {
+        // A replica's entries come in messages.
+        e.oid = e.oid.owned();
         assert!(e.version > self.head(), "log entry {} behind head {}", e.version, self.head());
         if e.reqid != ReqId::default() {
             self.by_req.insert(e.reqid, e.version);

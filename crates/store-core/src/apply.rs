@@ -15,6 +15,12 @@ use objstore::{CollId, CommitToken, StoreError, Transaction, TxnOp};
 use std::rc::Rc;
 use types::HObject;
 
+/// A copy in memory of its own: transactions share the buffers of the messages that brought them, and what the state keeps
+/// must not keep those.
+fn own(b: &Bytes) -> Bytes {
+    if b.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(b) }
+}
+
 impl State {
     /// Admits, applies and queues a transaction.
     pub fn queue(&mut self, txn: Transaction, token: CommitToken) -> Result<(), StoreError> {
@@ -183,7 +189,8 @@ impl State {
             let at = off + done as u64;
             let (unit, skip) = (at / UNIT_BYTES, (at % UNIT_BYTES) as usize);
             let n = (UNIT_BYTES as usize - skip).min(data.len() - done);
-            let piece = data.slice(done..done + n);
+            // What stays in memory must not keep a whole receive buffer alive.
+            let piece = Bytes::copy_from_slice(&data[done..done + n]);
             if n == UNIT_BYTES as usize {
                 self.set_unit(nid, unit, Place::Hole, Some(piece))?;
             } else {
@@ -271,7 +278,7 @@ impl State {
             TxnOp::SetAttr { coll, oid, name, value } => {
                 let nid = self.lookup_or_create(coll, &oid)?;
                 self.dirty_cost += value.len() as u64;
-                self.node_mut(nid).rec_mut(cur).set_attr(name, value);
+                self.node_mut(nid).rec_mut(cur).set_attr(own(&name), own(&value));
             }
             TxnOp::RmAttr { coll, oid, name } => {
                 let nid = self.lookup_or_create(coll, &oid)?;
@@ -285,7 +292,7 @@ impl State {
                 let nid = self.lookup_or_create(coll, &oid)?;
                 self.dirty_cost += pairs.iter().map(|(k, v)| (k.len() + v.len() + 96) as u64).sum::<u64>();
                 let node = self.node_mut(nid);
-                node.active.map.extend(pairs.into_iter().map(|(k, v)| (k, Some(v))));
+                node.active.map.extend(pairs.iter().map(|(k, v)| (own(k), Some(own(v)))));
             }
             TxnOp::OmapRm { coll, oid, keys } => {
                 let nid = self.lookup_or_create(coll, &oid)?;
@@ -295,7 +302,7 @@ impl State {
                 let hide = node.in_tree || node.frozen.is_some();
                 for k in keys {
                     if hide && !node.active.hides(&k) {
-                        node.active.map.insert(k, None);
+                        node.active.map.insert(own(&k), None);
                     } else {
                         node.active.map.remove(&k);
                     }
@@ -314,7 +321,7 @@ impl State {
             }
             TxnOp::OmapSetHeader { coll, oid, header } => {
                 let nid = self.lookup_or_create(coll, &oid)?;
-                self.node_mut(nid).rec_mut(cur).header = header;
+                self.node_mut(nid).rec_mut(cur).header = own(&header);
             }
             TxnOp::Rename { coll, src, dst } => self.rename(coll, &src, &dst)?,
         }
@@ -322,8 +329,9 @@ impl State {
     }
 
     fn forget_name(&mut self, coll: CollId, oid: &HObject) {
+        let oid = oid.owned();
         self.names.entry(coll).or_default().insert(oid.clone(), Name::Gone(self.cur));
-        self.dirty_names.push((coll, oid.clone()));
+        self.dirty_names.push((coll, oid));
         self.dirty_cost += 256;
         self.last = None;
     }
@@ -373,6 +381,7 @@ impl State {
         }
         self.remove(coll, dst)?;
         self.forget_name(coll, src);
+        let dst = &dst.owned();
         self.names.entry(coll).or_default().insert(dst.clone(), Name::Node(nid));
         let cur = self.cur;
         let node = self.node_mut(nid);

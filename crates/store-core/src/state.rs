@@ -163,13 +163,14 @@ impl State {
                 let Some(bytes) = self.index_get(&keys::object(coll, oid))? else { return Ok(None) };
                 let rec: Rec = self.decode(&bytes)?;
                 let nid = rec.nid;
+                let oid = oid.owned();
                 let node = Node::loaded(coll, oid.clone(), Rc::new(rec), true);
                 self.nodes.insert(nid, Box::new(node));
-                self.names.entry(coll).or_default().insert(oid.clone(), Name::Node(nid));
+                self.names.entry(coll).or_default().insert(oid, Name::Node(nid));
                 nid
             }
         };
-        self.last = Some((coll, oid.clone(), nid));
+        self.last = Some((coll, self.node(nid).oid.clone(), nid));
         self.node(nid).touched = true;
         Ok(Some(nid))
     }
@@ -208,9 +209,10 @@ impl State {
         assert!(self.colls.contains(&coll), "transaction on absent collection {coll:?}");
         let nid = self.next_nid;
         self.next_nid += 1;
+        let oid = oid.owned();
         self.nodes.insert(nid, Box::new(Node::new(coll, oid.clone(), nid)));
         self.names.entry(coll).or_default().insert(oid.clone(), Name::Node(nid));
-        self.last = Some((coll, oid.clone(), nid));
+        self.last = Some((coll, oid, nid));
         let cur = self.cur;
         self.node_mut(nid).rec_gen = cur;
         Ok(nid)

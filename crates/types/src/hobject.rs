@@ -62,6 +62,12 @@ impl HObject {
     pub fn at(&self, snap: SnapId) -> HObject {
         HObject { snap, ..self.clone() }
     }
+    /// The same object in bytes of its own. Names decoded from a message share the receive buffer: whatever outlives the
+    /// message (logs, indexes, caches) must keep an owned one, or it keeps the whole buffer.
+    pub fn owned(&self) -> HObject {
+        let own = |b: &Bytes| if b.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(b) };
+        HObject { key: own(&self.key), name: own(&self.name), nspace: own(&self.nspace), ..*self }
+    }
     /// The head of this object.
     pub fn head(&self) -> HObject {
         self.at(SnapId::HEAD)
