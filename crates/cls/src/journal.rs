@@ -4,7 +4,7 @@
 //! Mirrors `cls/journal/cls_journal.cc` of 16.2. Deliberately absent: padding of appends to the device's block, which
 //! stock does once all clients are octopus; readers take both.
 
-use crate::rbd::util::{Listing, bytes_of, has_key, remove_key, start_and_max, write_key};
+use crate::rbd::util::{LIST_MAX, Listing, bytes_of, has_key, remove_key, start_and_max, write_key};
 use crate::{Class, ClsContext, ClsError, Method};
 use bytes::Bytes;
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
@@ -394,7 +394,7 @@ fn tag_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
             found.push(t);
         }
         // As in stock the count is looked at behind each one: at most 0 may be 1.
-        if found.len() as u64 >= max {
+        if found.len() as u64 >= max.min(LIST_MAX) {
             break;
         }
     }

@@ -6,6 +6,7 @@
 //! Deliberately absent: loadable classes. The set is fixed at build time.
 
 mod context;
+pub mod fuzz;
 mod hello;
 mod journal;
 mod lock;

@@ -260,7 +260,7 @@ pub fn group_snap_get_by_id(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
 pub fn group_snap_list(ctx: &mut dyn ClsContext, input: &Bytes) -> Out {
     let mut d = Decoder::new(input);
     let (start, max): (GroupSnap, u64) = (d.get()?, d.u64()?);
-    let listing = Listing::gather(ctx, SNAP, &start.id, max)?;
+    let listing = Listing::gather(ctx, SNAP, &start.id, max.min(super::util::LIST_MAX))?;
     // Stock forgets to look at the error of a damaged one: the list ends there.
     let snaps: Vec<GroupSnap> = listing.items().iter().map_while(|(_, v)| denc::from_bytes(v).ok()).collect();
     Ok(bytes_of(&snaps))

@@ -61,7 +61,10 @@ impl BitVector {
         let old = self.count;
         self.data.resize(data_len(count), 0);
         self.count = count;
-        for i in old..count {
+        // Whole bytes at once: a map has up to 256 million elements.
+        let whole = old.next_multiple_of(4).min(count)..(count & !3).max(old.next_multiple_of(4).min(count));
+        self.data[data_len(whole.start)..data_len(whole.end)].fill((fill & 3) * 0x55);
+        for i in (old..whole.start).chain(whole.end..count) {
             self.set(i, fill);
         }
     }

@@ -153,7 +153,6 @@ impl Listing {
         max: u64,
     ) -> Result<Listing, ClsError> {
         let mut items = Vec::new();
-        let max = max.min(LIST_MAX);
         if max > 0 {
             each_with_prefix(ctx, prefix, after, |_, k, v| {
                 items.push((k.slice(prefix.len()..), v));
@@ -192,10 +191,10 @@ impl Listing {
     }
 }
 
-/// Input of the paged listings: where to start, and how many.
+/// Input of the paged listings: where to start, and how many (bounded by [`LIST_MAX`]).
 pub fn start_and_max(input: &Bytes) -> Result<(String, u64), ClsError> {
     let mut d = Decoder::new(input);
-    Ok((d.string()?, d.u64()?))
+    Ok((d.string()?, d.u64()?.min(LIST_MAX)))
 }
 
 /// Ids of images are made of letters and digits.
