@@ -102,6 +102,11 @@ impl Replay {
                 self.origin = (EntityName::client(gid.parse().expect("a number")), addr);
             }
             ["create", o] => self.object(o).content = Some(Content::default()),
+            ["watch", o] => {
+                let origin = self.origin;
+                self.object(o).watchers = vec![origin];
+            }
+            ["unwatch", o] => self.object(o).watchers.clear(),
             ["remove", o] => self.object(o).content = None,
             ["write", o, data] => {
                 self.object(o).content.get_or_insert_default().data = unhex(data).to_vec();

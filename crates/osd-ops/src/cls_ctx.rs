@@ -126,6 +126,9 @@ impl ClsContext for ClsExec<'_, '_, '_> {
     fn clone_ids(&mut self) -> Result<Vec<SnapId>, Errno> {
         Ok(self.x.snapset.clones.clone())
     }
+    fn watchers(&mut self) -> Result<Vec<(EntityName, EntityAddr)>, Errno> {
+        Ok(self.r()?.info.watchers.iter().map(|((_, who), w)| (*who, w.addr)).collect())
+    }
     fn client_features(&self) -> u64 {
         self.x.env.client_features
     }

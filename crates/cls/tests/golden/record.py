@@ -4,7 +4,7 @@
 usage: CEPH_CONF=... record.py POOL > calls.txt     (POOL: an empty replicated pool)
 
 Lines: `call OBJ CLASS METHOD INHEX = RET OUTHEX`, `dump OBJ = absent | DATAHEX XATTRS OMAP`, and the preparations
-`create OBJ`, `remove OBJ`, `write OBJ HEX`, `omap OBJ KEYHEX VALHEX`. Times of the run are replaced by TIME, uuids by zeros; values longer
+`create OBJ`, `remove OBJ`, `write OBJ HEX`, `omap OBJ KEYHEX VALHEX`, `watch OBJ`, `unwatch OBJ`. Times of the run are replaced by TIME, uuids by zeros; values longer
 than the first of `limits` are `~LENGTH:CRC32`, dumps longer than the second `#CRC32`; a dump like the one before of that
 object is `same`. Long input is `BYTE*COUNT` joined by dots.
 """
@@ -102,6 +102,12 @@ def setomap(obj, k, v):
     with rados.WriteOpCtx() as op:
         io.set_omap(op, (k,), (v,)); io.operate_write_op(op, obj)
     print('omap', obj, k.encode().hex(), v.hex() or '-')
+
+watches = {}
+def watch(obj):
+    watches[obj] = io.watch(obj, lambda *a: None); print('watch', obj)
+def unwatch(obj):
+    watches.pop(obj).close(); print('unwatch', obj)
 
 # ---- who we are
 io.write('whoami', b'')
