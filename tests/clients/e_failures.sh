@@ -2,6 +2,7 @@
 # Workflow E: OSDs that die, hang and come back, the monitor's restart, a cluster killed whole. Needs a cluster that `loligo up`
 # made on this machine (the folder of CEPH_CONF), three OSDs; LOLIGO names the program (default target/debug/loligo).
 # limit-seconds: 420
+# loligo-only
 . "$(dirname "$0")/lib.sh"
 D=$(dirname "${CEPH_CONF:?}"); L=${LOLIGO:-$(dirname "$0")/../../target/debug/loligo}; up() { "$L" up --dir "$D" >/dev/null; }
 pid() { cat "$D/run/$1.pid"; }

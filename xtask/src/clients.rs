@@ -53,6 +53,11 @@ fn limit(path: &Path) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// A script that says `# loligo-only` uses `loligo` itself.
+fn runs_on(path: &Path, kind: Kind) -> anyhow::Result<bool> {
+    Ok(kind == Kind::Loligo || !fs::read_to_string(path)?.lines().any(|l| l == "# loligo-only"))
+}
+
 /// The task.
 pub fn task(args: &[String]) -> anyhow::Result<()> {
     let mut args = args.to_vec();
@@ -68,6 +73,10 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for script in &scripts {
         let name = name(script);
+        if !runs_on(script, kind)? {
+            println!("-      {name:<16} uses loligo itself");
+            continue;
+        }
         util::progress(&name);
         let start = Instant::now();
         // In a folder of its own: fio and others drop files where they run.
@@ -79,7 +88,9 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
             .current_dir(&place)
             .envs(environment(short))
             .env("TMPDIR", &place);
-        command.env("RUN_DIR", cluster.dir.join("run"));
+        command
+            .env("RUN_DIR", cluster.dir.join("run"))
+            .env("LOLIGO", util::root().join("target/release/loligo"));
         let mut result = cluster.logged(command, &format!("{name}.log"), limit(script)?);
         let _ = fs::remove_dir_all(&place);
         let dead = cluster.dead();

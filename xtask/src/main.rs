@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod guest;
 mod packages;
+mod sim;
 mod test;
 mod tidy;
 mod torture;
@@ -53,6 +54,11 @@ const TASKS: &[Task] = &[
         name: "demo",
         about: "the main job: a VM boots from a clone in a fresh cluster [--keep]",
         run: demo::task,
+    },
+    Task {
+        name: "sim",
+        about: "a whole cluster from one seed, with faults [--seeds N] [--seed S --trace]",
+        run: sim::task,
     },
     Task { name: "guest", about: "build the demo's bootable disk and boot it from a file", run: guest::task },
     Task { name: "fix", about: "format the tree", run: check::fix },

@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     own("check", &["check"], 15),
     cargo("unit", &["test", "--workspace", "--locked"], 25),
     cargo("build", &["build", "--release", "--locked", "--package", "cli"], 15),
+    own("sim", &["sim", "--seeds", "500"], 15),
     own("fuzz", &["fuzz", "--short"], 8),
     own("clients", &["clients", "--ci"], 15),
     own("torture", &["torture", "--short"], 8),

@@ -71,7 +71,7 @@ pub fn register_common(
             let var = text(v, "var").unwrap_or("");
             match c.borrow().get(var) {
                 Some(value) => (0, pretty(&json!({crate::conf::normalize_key(var): value}))),
-                None => (2, format!("error getting '{var}': No such option")),
+                None => (2, format!("error getting '{var}': (2) No such file or directory")),
             }
         },
     );
