@@ -260,3 +260,47 @@ fn set_cookie(ctx: &mut dyn ClsContext, input: &Bytes) -> Result<Bytes, ClsError
     store(ctx, &name, &lock)?;
     Ok(Bytes::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::mem::MemObject;
+    use bytes::Bytes;
+    use denc::{Encoder, Features};
+    use types::{EntityName, Errno, Utime};
+
+    fn lock_for(secs: u32) -> Bytes {
+        let mut e = Encoder::new(Features::ALL);
+        e.versioned(1, 1, |e| {
+            e.put("l");
+            e.u8(super::EXCLUSIVE);
+            e.put("cookie");
+            e.put("tag");
+            e.put("");
+            e.put(&Utime { sec: secs, nsec: 0 });
+            e.u8(0);
+        });
+        e.finish()
+    }
+
+    #[test]
+    fn a_lock_whose_time_is_over_is_free() {
+        let mut o = MemObject::default();
+        assert!(o.run("lock", "lock", &lock_for(10)).is_ok());
+        o.origin.0 = EntityName::client(7);
+        let start = o.now;
+        o.now = Utime { sec: start.sec + 10, ..start };
+        assert_eq!(o.run("lock", "lock", &lock_for(0)).unwrap_err().errno, Errno::EBUSY);
+        o.now = Utime { sec: start.sec + 10, nsec: start.nsec + 1 };
+        assert!(o.run("lock", "lock", &lock_for(0)).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_lock_is_an_io_error_and_stays() {
+        let mut o = MemObject { content: Some(Default::default()), ..MemObject::default() };
+        let bytes = Bytes::from_static(b"\x01\x01\xff\0\0\0");
+        let c = o.content.as_mut().expect("made above");
+        c.xattrs.insert(Bytes::from_static(b"lock.l"), bytes.clone());
+        assert_eq!(o.run("lock", "lock", &lock_for(0)).unwrap_err().errno, Errno::EIO);
+        assert_eq!(o.content.expect("still there").xattrs[&b"lock.l"[..]], bytes);
+    }
+}
