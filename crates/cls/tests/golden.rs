@@ -1,37 +1,12 @@
 //! Replays what a stock 16.2.15 cluster answered (golden/record.py) and compares return codes, outputs and stored bytes.
 
+mod common;
+
 use bytes::Bytes;
 use cls::mem::{Content, MemObject};
+use common::{Limits, crc32, plain_hex, unhex};
 use std::collections::BTreeMap;
 use types::{EntityAddr, EntityName, Utime};
-
-fn unhex(s: &str) -> Bytes {
-    if s == "-" {
-        return Bytes::new();
-    }
-    if s.contains('*') {
-        let run = |r: &str| {
-            let (b, n) = r.split_once('*').expect("a run");
-            vec![u8::from_str_radix(b, 16).expect("hex"); n.parse().expect("a count")]
-        };
-        return s.split('.').flat_map(run).collect::<Vec<_>>().into();
-    }
-    assert!(s.len().is_multiple_of(2), "odd hex: {s}");
-    (0..s.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&s[i..i + 2], 16).expect("hex"))
-        .collect::<Vec<_>>()
-        .into()
-}
-fn plain_hex(b: &[u8]) -> String {
-    if b.is_empty() { "-".to_owned() } else { b.iter().map(|x| format!("{x:02x}")).collect() }
-}
-/// zlib's crc, bit by bit.
-fn crc32(b: &[u8]) -> u32 {
-    !b.iter().fold(!0u32, |c, x| {
-        (0..8).fold(c ^ u32::from(*x), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
-    })
-}
 
 const NO_UUID: &[u8] = b"00000000-0000-0000-0000-000000000000";
 
@@ -43,19 +18,6 @@ fn masked(b: &[u8]) -> Vec<u8> {
         v[at..at + ours.len()].copy_from_slice(NO_UUID);
     }
     v
-}
-
-/// Lengths from which on values and dumps are checksums.
-#[derive(Default, Clone, Copy)]
-struct Limits {
-    value: usize,
-    dump: usize,
-}
-
-impl Limits {
-    fn hex(self, b: &[u8]) -> String {
-        if b.len() <= self.value { plain_hex(b) } else { format!("~{}:{:08x}", b.len(), crc32(b)) }
-    }
 }
 
 fn dump(c: &Content, with_omap: bool, limits: Limits) -> String {
