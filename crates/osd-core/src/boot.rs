@@ -73,7 +73,7 @@ impl OsdCore {
 
     /// Asks to be marked up, once all maps that the monitors have are here.
     pub(crate) fn maybe_boot(&mut self, _store: &mut dyn ObjectStore) {
-        if self.phase != Phase::Preboot || !self.mon.open {
+        if self.phase != Phase::Preboot || !self.mon.open || self.rebinding {
             return;
         }
         let Some(newest) = self.mon.newest_known else { return };

@@ -70,6 +70,8 @@ pub struct OsdCore {
     /// Maps that are queued to the store and not yet durable, ascending.
     pub(crate) arriving: VecDeque<Arc<OsdMap>>,
     pub(crate) phase: Phase,
+    /// The shell makes a new cluster address; we announce it when we boot.
+    pub(crate) rebinding: bool,
     pub(crate) pgs: BTreeMap<SpgId, PgSlot>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) hb: Heartbeats,
@@ -78,6 +80,8 @@ pub struct OsdCore {
     pub(crate) waiting: VecDeque<WaitingOp>,
     /// Peers' messages for PGs that we do not have, until a newer map came.
     pub(crate) held: VecDeque<(OsdId, pg::PgMessage)>,
+    /// A PG was removed in this event.
+    pub(crate) pg_dropped: bool,
     /// PGs to create, when the map that the order speaks of is not here yet.
     pub(crate) creates_waiting: Option<messages::MOsdPgCreate2>,
     /// Oldest epoch that the monitors keep.
@@ -146,12 +150,14 @@ impl OsdCore {
             map,
             arriving: VecDeque::new(),
             phase: Phase::Preboot,
+            rebinding: false,
             pgs: BTreeMap::new(),
             sessions: BTreeMap::new(),
             tokens: VecDeque::new(),
             next_token: 0,
             waiting: VecDeque::new(),
             held: VecDeque::new(),
+            pg_dropped: false,
             creates_waiting: None,
             cluster_oldest: Epoch(0),
             tracker: OpTracker::default(),
@@ -205,6 +211,7 @@ impl OsdCore {
         self.now = now;
         std::mem::swap(&mut self.out, effects);
         self.dispatch(event, store);
+        self.settle_dropped(store);
         self.settle_copies(store);
         std::mem::swap(&mut self.out, effects);
     }
@@ -223,6 +230,11 @@ impl OsdCore {
             OsdEvent::MgrOpened => self.on_mgr_opened(),
             OsdEvent::MgrMessage(msg) => self.on_mgr_message(msg, store),
             OsdEvent::MgrClosed => self.mgr.open = false,
+            OsdEvent::Rebound(addrs) => {
+                self.cfg.addrs.cluster = addrs;
+                self.rebinding = false;
+                self.maybe_boot(store);
+            }
             OsdEvent::Refused { osd } => self.on_refused(osd),
             OsdEvent::StoreFailed(why) => self.stop(format!("the object store failed: {why}"), true),
             OsdEvent::Tick => self.on_tick(store),

@@ -79,6 +79,8 @@ pub enum OsdEvent {
     MgrMessage(Message),
     /// The session with the manager broke.
     MgrClosed,
+    /// The answer to [`OsdEffect::Rebind`]: the new address on the cluster network.
+    Rebound(AddrVec),
     /// Nobody listens at another OSD's heartbeat address.
     Refused {
         /// Which OSD.
@@ -136,6 +138,10 @@ pub enum OsdEffect {
         /// The addresses.
         addrs: AddrVec,
     },
+    /// The map took us down while we live: end every session on the cluster network and take a new address there (another
+    /// nonce will do), then report it with [`OsdEvent::Rebound`]. Peers drop sessions with the old address whenever they get
+    /// to that map, so what is said on one that crosses this moment may be lost.
+    Rebind,
     /// Send to the monitor; dropped when there is no session (the core repeats what matters on `MonOpened`).
     SendMon(Message),
     /// Keep a session with the active manager at this address; `None` ends it.

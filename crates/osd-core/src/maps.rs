@@ -90,6 +90,8 @@ impl OsdCore {
                 self.log(LogLevel::Warn, format!("e{} wrongly marks me down", map.epoch));
                 self.mon.boot_epoch = map.epoch;
                 self.phase = Phase::Preboot;
+                self.rebinding = true;
+                self.out.push(OsdEffect::Rebind);
             }
             Phase::Stopping { .. } if !up => self.stop("marked down, as asked".to_owned(), false),
             _ => {}
@@ -124,10 +126,22 @@ impl OsdCore {
 
     /// Keeps a peer's message until a newer map came.
     pub(crate) fn hold_for_map(&mut self, from: OsdId, m: PgMessage) {
+        self.hold(from, m);
+        self.subscribe_maps();
+    }
+
+    pub(crate) fn hold(&mut self, from: OsdId, m: PgMessage) {
         if self.held.len() < HELD_MAX {
             self.held.push_back((from, m));
         }
-        self.subscribe_maps();
+    }
+
+    /// A PG's removal is done: whatever waited for that goes on.
+    pub(crate) fn settle_dropped(&mut self, store: &mut dyn ObjectStore) {
+        if std::mem::take(&mut self.pg_dropped) {
+            self.take_held(store);
+            self.take_waiting(store);
+        }
     }
 
     fn take_held(&mut self, store: &mut dyn ObjectStore) {

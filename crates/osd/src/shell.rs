@@ -199,6 +199,7 @@ impl Shell {
                 self.nets().of(net).mark_down_addrs(&addrs);
                 self.osd_conns.borrow_mut().retain(|(_, n), c| *n != net || c.addrs != addrs);
             }
+            OsdEffect::Rebind => self.rebind(),
             OsdEffect::SendMon(msg) => {
                 if let Some(link) = self.link.get() {
                     link.send(msg);
@@ -243,6 +244,19 @@ impl Shell {
 
     fn nets(&self) -> &Messengers {
         self.nets.get().expect("set before any event")
+    }
+
+    /// A new nonce on the cluster network: peers take us for another process there, and refuse what the old sessions say.
+    fn rebind(&self) {
+        let m = &self.nets().cluster;
+        m.mark_down_all();
+        self.osd_conns.borrow_mut().retain(|(_, net), _| *net != Net::Cluster);
+        let mut addrs = m.my_addrs();
+        for a in &mut addrs.0 {
+            a.nonce = a.nonce.wrapping_add(1);
+        }
+        m.set_my_addrs(addrs.clone());
+        self.event(OsdEvent::Rebound(addrs));
     }
 
     fn send_osd(&self, osd: OsdId, net: Net, addrs: AddrVec, msg: Message) {
@@ -446,17 +460,25 @@ impl Dispatcher for Side {
         self.shell.opened(self.net, conn);
     }
     fn on_refused(&self, conn: &Connection) {
-        if !matches!(self.net, Net::HbBack | Net::HbFront) {
+        if self.net == Net::Public {
             return;
         }
-        let osd = self
+        let opened = self.shell.osd_conns.borrow();
+        let opened = opened.iter().find(|((_, net), c)| *net == self.net && c.conn == *conn);
+        let (osd, addrs) = match opened {
+            Some(((osd, _), c)) => (*osd, c.addrs.clone()),
+            // It was the other side that opened the session.
+            None if conn.peer_type() == EntityType::OSD => {
+                (OsdId(conn.peer_name().num as i32), conn.peer_addrs())
+            }
+            None => return,
+        };
+        let there = self
             .shell
-            .osd_conns
-            .borrow()
-            .iter()
-            .find(|((_, net), c)| *net == self.net && c.conn == *conn)
-            .map(|((osd, _), _)| *osd);
-        if let Some(osd) = osd {
+            .core
+            .get()
+            .and_then(|c| c.try_borrow().ok()?.is_at(osd, self.net, &addrs).then_some(()));
+        if there.is_some() {
             self.shell.gather(OsdEvent::Refused { osd });
         }
     }

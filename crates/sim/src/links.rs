@@ -10,6 +10,11 @@ impl World {
     pub fn connect(&mut self, from: End, target: EntityAddr) -> Option<Sid> {
         let to = *self.net.book.get(&target)?;
         let sid = self.net.add(from, to, target);
+        if let (Node::Osd(i), Chan::Osd(net)) = (from.node, to.chan)
+            && let Some(s) = self.net.sessions.get_mut(&sid)
+        {
+            s.source = self.osds[i].addrs.get(&net).copied().unwrap_or_default();
+        }
         let wait = 2 * self.draw_delay();
         self.after(wait, Ev::Handshake(sid));
         Some(sid)
@@ -230,11 +235,7 @@ impl World {
                 continue;
             }
             let opened = s.ends[0].node == node;
-            let hit = if opened {
-                s.target == addr
-            } else {
-                self.net.book.get(&addr).is_some_and(|l| l.end == s.ends[0])
-            };
+            let hit = if opened { s.target == addr } else { s.source == addr };
             if hit {
                 self.leave(sid, usize::from(!opened));
             }

@@ -71,6 +71,8 @@ pub struct Session {
     pub chan: Chan,
     /// Address that end 0 connected to.
     pub target: EntityAddr,
+    /// Address that end 0 gave as its own.
+    pub source: EntityAddr,
     /// The handshake is over.
     pub open: bool,
     /// Both directions.
@@ -111,6 +113,7 @@ impl Net {
             ended: [false; 2],
             chan: to.chan,
             target,
+            source: EntityAddr::default(),
             open: false,
             dirs: Default::default(),
         };

@@ -5,7 +5,7 @@
 //! (a [`Way`]) and drops those that an answer contradicts. When none is left, an acknowledged write was lost, a read was
 //! stale or torn, or a write happened twice.
 
-use crate::model::{Obj, Seen, State, WriteReq};
+use crate::model::{Act, ECANCELED, ENOENT, Obj, Seen, State, WriteReq};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -112,6 +112,8 @@ impl Oracle {
     pub fn answer_write(&mut self, name: &str, id: AskId, result: i32) -> Result<(), String> {
         let h = self.object(name);
         let before = h.clone();
+        let guarded = matches!(h.pending.get(&id), Some(Pending::Write(r)) if r.acts.first().is_some_and(|a| matches!(a, Act::CmpXattr(..))));
+        let result = if guarded && result == ENOENT { ECANCELED } else { result };
         h.expand(|w| w.done.contains_key(&id))?;
         h.ways.retain(|w| w.done.get(&id) == Some(&result));
         for w in &mut h.ways {

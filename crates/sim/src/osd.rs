@@ -18,6 +18,8 @@ pub struct OsdNode {
     pub uuid: Fsid,
     /// Counts starts.
     pub inc: u32,
+    /// Where the process listens.
+    pub addrs: BTreeMap<Net, types::EntityAddr>,
     /// The process.
     pub run: Option<OsdRun>,
     /// The host is off: nobody answers, not even "refused".

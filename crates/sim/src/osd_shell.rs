@@ -45,7 +45,7 @@ impl OsdNode {
             let done = dev.run(&batch);
             store.handle_io_done(done);
         }
-        OsdNode { dev, uuid, inc: 0, run: None, power_off: false, slow: 1 }
+        OsdNode { dev, uuid, inc: 0, addrs: BTreeMap::new(), run: None, power_off: false, slow: 1 }
     }
 }
 
@@ -88,6 +88,7 @@ impl World {
             let end = End { node: Node::Osd(i), inc };
             self.net.book.insert(addr, Listener { end, chan: Chan::Osd(net) });
         }
+        self.osds[i].addrs = addrs.clone();
         let at = |net: Net| AddrVec(vec![addrs[&net]]);
         let mut cfg = OsdConfig::new(OsdId(i as i32));
         cfg.fsid = self.fsid;
@@ -176,6 +177,7 @@ impl World {
                     self.mark_down(Node::Osd(i), net, *a);
                 }
             }
+            OsdEffect::Rebind => self.rebind_osd(i),
             OsdEffect::SendMon(msg) => {
                 if let Some(sid) = run.mon {
                     self.send(sid, 0, msg);
@@ -223,6 +225,34 @@ impl World {
                 let wait = self.rng.range(SEC, 5 * SEC);
                 self.after(wait, Ev::OsdStart(i));
             }
+        }
+    }
+
+    /// A new cluster address; all sessions on the old one end.
+    fn rebind_osd(&mut self, i: usize) {
+        let me = Node::Osd(i);
+        let inc = self.osds[i].inc;
+        for sid in self.net.of(me) {
+            let Some(s) = self.net.sessions.get(&sid) else { continue };
+            if s.chan == Chan::Osd(Net::Cluster) {
+                let end = usize::from(s.ends[0].node != me);
+                self.leave(sid, end);
+            }
+        }
+        let Some(run) = self.osds[i].run.as_mut() else { return };
+        run.conns.retain(|(_, net), _| *net != Net::Cluster);
+        let Some(addr) = self.osds[i].addrs.get_mut(&Net::Cluster) else { return };
+        self.net.book.remove(addr);
+        addr.nonce += 1000;
+        let addr = *addr;
+        let end = End { node: me, inc };
+        self.net.book.insert(addr, Listener { end, chan: Chan::Osd(Net::Cluster) });
+        self.after(1, Ev::OsdRebound(i, inc, addr));
+    }
+
+    pub(crate) fn on_osd_rebound(&mut self, i: usize, inc: u32, addr: EntityAddr) {
+        if self.alive(Node::Osd(i), inc) {
+            self.osd_event(i, OsdEvent::Rebound(AddrVec(vec![addr])));
         }
     }
 

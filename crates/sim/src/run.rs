@@ -83,9 +83,8 @@ impl World {
             self.after(wait, Ev::OsdStart(i));
         }
         let n = self.osds.len();
-        let all_up = |w: &mut World| {
-            w.osds.iter().all(|o| o.run.as_ref().is_some_and(|r| r.core.map().num_up() == n))
-        };
+        let all_up =
+            |w: &mut World| w.osds.iter().all(|o| o.run.as_ref().is_some_and(|r| r.core.map().num_up() == n));
         let deadline = self.now + SETUP;
         if !self.run_until(deadline, all_up) {
             let why = self.describe();

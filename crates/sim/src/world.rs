@@ -69,6 +69,8 @@ pub enum Ev {
     OsdMgrLink(usize, u32),
     /// Injected: transactions are reported durable early.
     OsdEarly(usize, u32, Vec<CommitToken>),
+    /// An OSD has a new cluster address.
+    OsdRebound(usize, u32, types::EntityAddr),
     /// The monitor's timer.
     MonTick(u32),
     /// A proposal has become durable.
@@ -253,6 +255,7 @@ impl World {
             Ev::OsdMonLink(i, inc) => self.link_osd_mon(i, inc),
             Ev::OsdMgrLink(i, inc) => self.link_osd_mgr(i, inc),
             Ev::OsdEarly(i, inc, tokens) => self.on_osd_early(i, inc, tokens),
+            Ev::OsdRebound(i, inc, addr) => self.on_osd_rebound(i, inc, addr),
             Ev::MonTick(inc) => self.on_mon_tick(inc),
             Ev::MonCommit(inc, version) => self.on_mon_commit(inc, version),
             Ev::MonStart => self.start_mon(),
