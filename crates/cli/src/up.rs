@@ -201,7 +201,11 @@ async fn connect(layout: &Layout) -> anyhow::Result<Commander> {
     }
 }
 
-/// Waits until as many OSDs are up as run here, and health is good.
+/// Checks that pass as daemons come up. Others (a pool without an application, a flag that was set) are the operator's.
+const PASSING: &[&str] =
+    &["OSD_DOWN", "OSD_HOST_DOWN", "OSD_ROOT_DOWN", "PG_AVAILABILITY", "PG_DEGRADED", "MON_DOWN", "MGR_DOWN"];
+
+/// Waits until as many OSDs are up as run here, and nothing is wrong that waiting can heal.
 async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> anyhow::Result<()> {
     let wanted = layout.ids("osd").len();
     let deadline = Instant::now() + PATIENCE;
@@ -218,7 +222,8 @@ async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> 
             progress.step(&line);
             said = line;
         }
-        if up as usize >= wanted && health == "HEALTH_OK" {
+        let passing = PASSING.iter().any(|check| !status["health"]["checks"][*check].is_null());
+        if up as usize >= wanted && health != "?" && !passing {
             return Ok(());
         }
         for id in layout.ids("osd") {

@@ -70,7 +70,7 @@ impl OsdCore {
             }
             Err(e) => return self.refuse_op(pgid, &op, e),
         }
-        if self.pgs.contains_key(&pgid) {
+        if self.pgs.get(&pgid).is_some_and(|s| s.pg.state() != pg::PgState::Gone) {
             self.tracker.started(&op, pgid, self.now);
             return self.pg_event(pgid, PgEvent::ClientOp(op), store);
         }

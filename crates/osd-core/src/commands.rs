@@ -36,7 +36,7 @@ const COMMANDS: &[(&str, &str, bool)] = &[
         true,
     ),
     ("get_latest_osdmap", "force osd to update the latest map from the mon", true),
-    ("query name=pgid,type=CephPgid", "show details of a specific pg", false),
+    ("query", "show details of a specific pg", false),
     (
         "pg name=pgid,type=CephPgid name=cmd,type=CephChoices,strings=query",
         "show details of a specific pg",

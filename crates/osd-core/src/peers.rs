@@ -194,6 +194,17 @@ impl OsdCore {
         self.hb_actions(actions);
     }
 
+    /// True when the map has the OSD at these addresses now: what is refused at those of an earlier life says nothing.
+    pub fn is_at(&self, osd: OsdId, net: Net, addrs: &AddrVec) -> bool {
+        let at = match net {
+            Net::Public => return self.map.addrs(osd) == Some(addrs),
+            Net::Cluster => &self.map.cluster_addrs,
+            Net::HbBack => &self.map.hb_back_addrs,
+            Net::HbFront => &self.map.hb_front_addrs,
+        };
+        self.map.is_up(osd) && at.get(osd.0 as usize) == Some(addrs)
+    }
+
     pub(crate) fn on_refused(&mut self, osd: OsdId) {
         let mut actions = Vec::new();
         self.hb.on_refused(self.now, osd, &mut actions);

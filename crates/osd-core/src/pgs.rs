@@ -71,10 +71,11 @@ impl OsdCore {
             out: &mut effects,
         };
         slot.pg.handle(&mut ctx, event);
-        if slot.gone_at.is_some_and(|t| !slot.pg.has_pending(t)) {
-            self.pgs.remove(&pgid);
-        }
         self.pg_done(pgid, before, effects);
+        if self.pgs.get(&pgid).is_some_and(|s| s.gone_at.is_some_and(|t| !s.pg.has_pending(t))) {
+            self.pgs.remove(&pgid);
+            self.pg_dropped = true;
+        }
     }
 
     /// Claims the tokens that a PG drew and carries out its effects.
@@ -236,7 +237,11 @@ impl OsdCore {
 
     /// A copy of a PG on another OSD speaks.
     pub(crate) fn on_pg_message(&mut self, from: OsdId, m: PgMessage, store: &mut dyn ObjectStore) {
-        if self.pgs.contains_key(&m.pgid) {
+        if let Some(slot) = self.pgs.get(&m.pgid) {
+            if slot.pg.state() == pg::PgState::Gone {
+                // Its removal is under way. What is said meanwhile is to a copy that may begin anew behind it.
+                return self.hold(from, m);
+            }
             return self.pg_event(m.pgid, PgEvent::Message { from, epoch: m.epoch, msg: m.body }, store);
         }
         // A PG that we do not have: the sender's words decide whether we should.

@@ -28,6 +28,7 @@ const CLOSE: Duration = Duration::from_secs(20);
 
 /// Runs the OSD until it stops. An error is a failed start or a failed store.
 pub fn run(config: Config, bad: Vec<SetError>, number: i32) -> anyhow::Result<()> {
+    keep_big_buffers();
     let ready = match daemon::daemonize(&config)? {
         Role::Parent(code) => std::process::exit(code),
         Role::Daemon(ready) => ready,
@@ -43,6 +44,13 @@ pub fn run(config: Config, bad: Vec<SetError>, number: i32) -> anyhow::Result<()
         tracing::error!("{e:#}");
     }
     result
+}
+
+/// The C library maps big blocks anew for each request, and each page of it costs a fault. Giving back a mapped block teaches
+/// it to take blocks of that size from its heap, and to keep twice as much there.
+fn keep_big_buffers() {
+    const BYTES: usize = 31 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
 }
 
 /// The address to listen on: `cluster_addr` or `public_addr`, loopback when neither is set.

@@ -144,3 +144,13 @@ pub struct PgStamps {
     /// When it last became active.
     pub last_became_active: Utime,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn state_bits_have_the_names_that_the_monitor_reads() {
+        for (bit, name) in super::state::NAMES {
+            assert_eq!(types::pgstat::pg_state::name(*bit), *name);
+        }
+    }
+}

@@ -246,17 +246,17 @@ pub mod pg_state {
         };
     }
     states! {
-        STALE = 15 "stale", CREATING = 0 "creating", ACTIVE = 1 "active", ACTIVATING = 27 "activating",
-        CLEAN = 2 "clean", RECOVERY_WAIT = 22 "recovery_wait", RECOVERY_TOOFULL = 31 "recovery_toofull",
-        RECOVERING = 14 "recovering", FORCED_RECOVERY = 32 "forced_recovery", DOWN = 4 "down",
+        STALE = 17 "stale", CREATING = 0 "creating", ACTIVE = 1 "active", ACTIVATING = 24 "activating",
+        CLEAN = 2 "clean", RECOVERY_WAIT = 22 "recovery_wait", RECOVERY_TOOFULL = 28 "recovery_toofull",
+        RECOVERING = 14 "recovering", FORCED_RECOVERY = 30 "forced_recovery", DOWN = 4 "down",
         RECOVERY_UNFOUND = 5 "recovery_unfound", BACKFILL_UNFOUND = 6 "backfill_unfound",
-        UNDERSIZED = 23 "undersized", DEGRADED = 10 "degraded", REMAPPED = 16 "remapped", PREMERGE = 7 "premerge",
-        SCRUBBING = 8 "scrubbing", DEEP_SCRUB = 17 "deep", INCONSISTENT = 11 "inconsistent", PEERING = 12 "peering",
-        REPAIR = 13 "repair", BACKFILL_WAIT = 19 "backfill_wait", BACKFILLING = 18 "backfilling",
-        FORCED_BACKFILL = 33 "forced_backfill", BACKFILL_TOOFULL = 21 "backfill_toofull",
-        INCOMPLETE = 20 "incomplete", PEERED = 24 "peered", SNAPTRIM = 25 "snaptrim",
-        SNAPTRIM_WAIT = 26 "snaptrim_wait", SNAPTRIM_ERROR = 28 "snaptrim_error", FAILED_REPAIR = 34 "failed_repair",
-        LAGGY = 35 "laggy", WAIT = 36 "wait",
+        UNDERSIZED = 23 "undersized", DEGRADED = 10 "degraded", REMAPPED = 18 "remapped", PREMERGE = 7 "premerge",
+        SCRUBBING = 8 "scrubbing", DEEP_SCRUB = 19 "deep", INCONSISTENT = 11 "inconsistent", PEERING = 12 "peering",
+        REPAIR = 13 "repair", BACKFILL_WAIT = 15 "backfill_wait", BACKFILLING = 20 "backfilling",
+        FORCED_BACKFILL = 31 "forced_backfill", BACKFILL_TOOFULL = 21 "backfill_toofull",
+        INCOMPLETE = 16 "incomplete", PEERED = 25 "peered", SNAPTRIM = 26 "snaptrim",
+        SNAPTRIM_WAIT = 27 "snaptrim_wait", SNAPTRIM_ERROR = 29 "snaptrim_error", FAILED_REPAIR = 32 "failed_repair",
+        LAGGY = 33 "laggy", WAIT = 34 "wait",
     }
 
     /// `active+clean` and the like; `unknown` for no bits.
