@@ -75,8 +75,10 @@ impl OsdCore {
             MOsdPgCreate2::KIND => {
                 let Some(m) = self.decoded::<MOsdPgCreate2>(&msg) else { return };
                 if m.epoch > self.map.epoch {
-                    // The map that it speaks of is on its way: the monitor repeats on our next subscription.
-                    self.creates_waiting = Some(m);
+                    // The map that it speaks of is on its way. Each PG is named once in a session: orders add up.
+                    let waiting = self.creates_waiting.get_or_insert_default();
+                    waiting.epoch = waiting.epoch.max(m.epoch);
+                    waiting.pgs.extend(m.pgs);
                 } else {
                     self.on_pg_create(m, store);
                 }

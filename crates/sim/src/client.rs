@@ -37,6 +37,8 @@ pub struct Op {
     pub range: (u64, u64),
     /// Who it was sent to, and how its PG was placed then.
     pub target: Option<(OsdId, UpActing)>,
+    /// Session that it was sent on.
+    pub sent_on: Option<Sid>,
     /// Times that it was sent.
     pub attempts: i32,
     /// When it was made.
@@ -163,6 +165,7 @@ impl World {
         let epoch = client.map.epoch;
         let Some(op) = client.ops.get_mut(&tid) else { return };
         op.target = Some((osd, ua));
+        op.sent_on = Some(sid);
         let mut m = MOsdOp::new(
             SpgId::replicated(pg),
             seed,
@@ -294,7 +297,8 @@ impl World {
                     let addr = self.clients[c].map.addrs(*osd).and_then(|a| a.0.first().copied());
                     let sid = self.clients[c].sessions.get(osd);
                     let target = sid.and_then(|s| self.net.sessions.get(s)).map(|s| s.target);
-                    target != addr
+                    // Another request may have opened the session with the new address already.
+                    target != addr || op.sent_on != sid.copied()
                 }
                 None => false,
             };

@@ -228,6 +228,7 @@ impl World {
             snapc,
             range: (0, 0),
             target: None,
+            sent_on: None,
             attempts: 0,
             since: self.now,
         };
@@ -248,6 +249,7 @@ impl World {
             snapc: SnapContext::default(),
             range,
             target: None,
+            sent_on: None,
             attempts: 0,
             since: self.now,
         };
