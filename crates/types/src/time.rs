@@ -17,6 +17,9 @@ impl Utime {
     /// The zero time, which Ceph uses for "never".
     pub const ZERO: Utime = Utime { sec: 0, nsec: 0 };
 
+    /// The last whole second that 32 bits can name.
+    const MAX_NANOS: u64 = u32::MAX as u64 * 1_000_000_000;
+
     /// From whole nanoseconds.
     pub const fn from_nanos(n: u64) -> Self {
         Utime { sec: (n / 1_000_000_000) as u32, nsec: (n % 1_000_000_000) as u32 }
@@ -47,7 +50,7 @@ impl std::ops::Add<Duration> for Utime {
     type Output = Utime;
     fn add(self, d: Duration) -> Utime {
         let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        Utime::from_nanos(self.as_nanos().saturating_add(nanos).min(u32::MAX as u64 * 1_000_000_000))
+        Utime::from_nanos(self.as_nanos().saturating_add(nanos).min(Utime::MAX_NANOS))
     }
 }
 
