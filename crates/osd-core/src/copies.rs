@@ -165,7 +165,7 @@ impl OsdCore {
     fn ask_osd(&mut self, tid: u64, t: Target, r: &CopyRequest, ops: Vec<messages::OsdOp>) {
         let mut m = MOsdOp::new(t.pgid, t.hash, self.map.epoch, r.src_loc.clone(), r.src_name.clone(), ops);
         m.snapid = r.src_snap;
-        m.flags = m.flags | OsdFlags::READ;
+        m.flags = OsdFlags(m.flags.0 | OsdFlags::READ.0);
         let Some(addrs) = self.map.addrs(t.osd).cloned() else { return };
         let msg = Message::new(&m, Self::features()).with_tid(tid);
         self.out.push(OsdEffect::SendOsd { osd: t.osd, net: Net::Public, addrs, msg });
