@@ -121,10 +121,10 @@ impl OsdCore {
             Phase::Stopping { since } if self.now.since(since) >= GOODBYE => {
                 self.stop("not marked down in time; stopping anyway".to_owned(), false);
             }
-            Phase::Active if self.mon.open => {
-                if self.now.since(self.mon.last_beacon) >= self.cfg.beacon_interval {
-                    self.send_beacon();
-                }
+            Phase::Active
+                if self.mon.open && self.now.since(self.mon.last_beacon) >= self.cfg.beacon_interval =>
+            {
+                self.send_beacon();
             }
             _ => {}
         }
