@@ -9,6 +9,10 @@ mod up;
 
 use clap::{Parser, Subcommand};
 
+/// Small writes allocate some hundred times on their way through three OSDs, and free on other threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Storage that stock Ceph clients use unchanged.
 #[derive(Parser)]
 #[command(name = "loligo", version)]

@@ -1,27 +1,42 @@
 //! Files and block devices: opening, locking, preallocation, reads, vectored writes, syncs.
 //!
 //! The journal is written with `O_DIRECT | O_DSYNC` where the file system has it (one system call makes a record durable, and
-//! the page cache is not filled with what is read only after a crash); else buffered with `fdatasync`. Data goes through
-//! the page cache, which is also the read cache.
+//! the page cache is not filled with what is read only after a crash); else buffered with `fdatasync`. Small data goes through
+//! the page cache, which is also the read cache; big writes go past it, without a copy when they lie at a page's start in memory.
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use store_core::{Dev, DeviceError, IoStep, ReadDevice};
 
 /// Buffers of one `pwritev` at most (`IOV_MAX`).
 const IOV_MAX: usize = 1024;
 const ALIGN: usize = 4096;
+/// Bytes that are gathered for one write, and kept for the next.
+const GATHER_BYTES: usize = 4 << 20;
+
+/// Reads up to this size ask the page cache first.
+const SMALL_READ_BYTES_MAX: usize = 64 << 10;
+/// A neighbourhood.
+const AHEAD_BYTES: u64 = 128 << 10;
+/// Reads after which reading ahead is judged, and rounds of as many for which it rests when it does not pay.
+const AHEAD_ROUND: u32 = 8192;
+const AHEAD_PAUSE: u32 = 16;
 
 /// Both devices of a store.
 #[derive(Debug, Clone)]
 pub struct FileDevice {
+    ahead: Arc<Ahead>,
     data: Arc<File>,
     data_bytes: u64,
+    /// The data device again, past the page cache. The kernel drops what the cache has of a range that is written so.
+    data_direct: Option<Arc<File>>,
     journal: Arc<File>,
     journal_bytes: u64,
     /// The journal again, opened so that a write is durable when it returns.
@@ -47,6 +62,7 @@ impl FileDevice {
             let size = size_of(&file)?;
             Ok((file, size))
         };
+        let data_path = data;
         let (data, data_bytes) = open(data)?;
         let journal_path = journal;
         let (journal, journal_bytes) = open(journal)?;
@@ -55,9 +71,18 @@ impl FileDevice {
             .then(|| OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(journal_path).ok())
             .flatten()
             .map(Arc::new);
+        let data_direct = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
+            .open(data_path)
+            .ok()
+            .filter(|_| direct)
+            .map(Arc::new);
         Ok(FileDevice {
+            ahead: Arc::default(),
             data: Arc::new(data),
             data_bytes,
+            data_direct,
             journal: Arc::new(journal),
             journal_bytes,
             journal_direct,
@@ -83,7 +108,12 @@ impl FileDevice {
                 (Dev::Journal, "write", *off, file.write_all_at(scratch.gather(bufs), *off))
             }
             IoStep::Write { dev, off, bufs } => {
-                (*dev, "write", *off, write_vectored(self.file(*dev), *off, bufs))
+                let direct = self.data_direct.as_deref().filter(|_| *dev == Dev::Data && is_big(bufs));
+                let done = match direct {
+                    Some(file) => write_direct(file, *off, bufs, scratch),
+                    None => write_vectored(self.file(*dev), *off, bufs),
+                };
+                (*dev, "write", *off, done)
             }
         };
         done.map_err(|e| DeviceError { dev, what, off, text: e.to_string() })
@@ -103,11 +133,90 @@ impl ReadDevice for FileDevice {
         }
     }
     fn read_at(&self, dev: Dev, off: u64, len: usize) -> Result<Bytes, DeviceError> {
-        let mut buf = vec![0; len];
-        match self.file(dev).read_exact_at(&mut buf, off) {
-            Ok(()) => Ok(buf.into()),
-            Err(e) => Err(DeviceError { dev, what: "read", off, text: e.to_string() }),
+        let mut buf = Vec::with_capacity(len);
+        self.read_into(dev, off, len, &mut buf)?;
+        Ok(buf.into())
+    }
+    fn read_into(&self, dev: Dev, off: u64, len: usize, out: &mut Vec<u8>) -> Result<(), DeviceError> {
+        let error = |e: io::Error| DeviceError { dev, what: "read", off, text: e.to_string() };
+        if dev == Dev::Data && len <= SMALL_READ_BYTES_MAX {
+            return self.read_small(off, len, out).map_err(error);
         }
+        let start = out.len();
+        let end = start + len;
+        out.reserve_exact(len);
+        while out.capacity() == end && out.len() < end {
+            // The usual read, into memory that nobody has cleared.
+            let at = off + (out.len() - start) as u64;
+            match rustix::io::pread(self.file(dev), rustix::buffer::spare_capacity(out), at) {
+                Ok(0) => return Err(error(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(error(e.into())),
+            }
+        }
+        let done = out.len();
+        if done < end {
+            out.resize(end, 0);
+            let at = off + (done - start) as u64;
+            self.file(dev).read_exact_at(&mut out[done..], at).map_err(error)?;
+        }
+        Ok(())
+    }
+}
+
+impl FileDevice {
+    /// A short read: from the page cache when it is there, else with its neighbourhood, as long as that pays.
+    fn read_small(&self, off: u64, len: usize, out: &mut Vec<u8>) -> io::Result<()> {
+        let start = out.len();
+        out.resize(start + len, 0);
+        let buf = &mut out[start..];
+        let there = rustix::io::preadv2(
+            &*self.data,
+            &mut [IoSliceMut::new(buf)],
+            off,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        let hit = there.is_ok_and(|n| n == len);
+        if self.ahead.count(hit) && !hit {
+            let from = off - off % AHEAD_BYTES;
+            // A hint only: the read itself says what is wrong.
+            let _ = rustix::fs::fadvise(
+                &*self.data,
+                from,
+                NonZeroU64::new(AHEAD_BYTES),
+                rustix::fs::Advice::WillNeed,
+            );
+        }
+        if hit { Ok(()) } else { self.data.read_exact_at(buf, off) }
+    }
+}
+
+/// Decides whether misses of the page cache read their neighbourhood too: one request of the device then serves many reads
+/// of a volume that fits into memory, and is wasted on one that does not.
+#[derive(Debug, Default)]
+struct Ahead {
+    reads: AtomicU32,
+    misses: AtomicU32,
+    /// Rounds for which it is off.
+    off_rounds: AtomicU32,
+}
+impl Ahead {
+    /// Counts a read; true while reading ahead is on.
+    fn count(&self, hit: bool) -> bool {
+        // The store's thread reads; others do so at its start only. So races do not matter.
+        let reads = self.reads.load(Relaxed) + 1;
+        let misses = self.misses.load(Relaxed) + u32::from(!hit);
+        let off = self.off_rounds.load(Relaxed);
+        if reads < AHEAD_ROUND {
+            self.reads.store(reads, Relaxed);
+            self.misses.store(misses, Relaxed);
+        } else {
+            self.reads.store(0, Relaxed);
+            self.misses.store(0, Relaxed);
+            let useless = misses > reads / 4 * 3;
+            self.off_rounds.store(if off > 0 { off - 1 } else { u32::from(useless) * AHEAD_PAUSE }, Relaxed);
+        }
+        off == 0
     }
 }
 
@@ -133,10 +242,46 @@ impl Aligned {
     }
     /// Gives memory back that only a rare large record needed.
     pub fn trim(&mut self) {
-        if self.buf.len() > 4 << 20 {
+        if self.buf.len() > GATHER_BYTES + ALIGN {
             self.buf = Vec::new();
         }
     }
+}
+
+/// Buffers of at least this size each are worth the way past the page cache.
+const DIRECT_BYTES_MIN: usize = 64 << 10;
+/// Memory's alignment that every device takes.
+const DIRECT_ALIGN: usize = 512;
+
+fn is_big(bufs: &[Bytes]) -> bool {
+    let bytes: usize = bufs.iter().map(Bytes::len).sum();
+    bytes >= DIRECT_BYTES_MIN * bufs.len().max(1)
+}
+
+/// Writes runs of aligned buffers as they are, and others through `scratch`.
+fn write_direct(file: &File, off: u64, bufs: &[Bytes], scratch: &mut Aligned) -> io::Result<()> {
+    let fits = |b: &Bytes| b.as_ptr().align_offset(DIRECT_ALIGN) == 0 && b.len() % ALIGN == 0;
+    if bufs.iter().all(fits) {
+        return write_vectored(file, off, bufs);
+    }
+    let mut at = off;
+    let mut rest = bufs;
+    while !rest.is_empty() {
+        let mut n = 0;
+        let mut bytes = 0;
+        // Whole buffers, so that each piece begins and ends at a unit's boundary; they are multiples of a unit.
+        while n < rest.len() && (n == 0 || bytes + rest[n].len() <= GATHER_BYTES) {
+            bytes += rest[n].len();
+            n += 1;
+        }
+        if rest[..n].iter().any(|b| b.len() % ALIGN != 0) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        file.write_all_at(scratch.gather(&rest[..n]), at)?;
+        at += bytes as u64;
+        rest = &rest[n..];
+    }
+    Ok(())
 }
 
 fn write_vectored(file: &File, off: u64, bufs: &[Bytes]) -> io::Result<()> {

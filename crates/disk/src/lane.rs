@@ -3,7 +3,7 @@
 use crate::device::{Aligned, FileDevice};
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use store_core::{IoBatch, IoDone};
@@ -14,23 +14,38 @@ pub type WakeHook = Arc<dyn Fn() + Send + Sync>;
 /// Ended batches that the owner has not taken yet.
 #[derive(Default)]
 pub struct Ended {
-    list: Mutex<Vec<IoDone>>,
+    list: Mutex<List>,
     any: Condvar,
 }
+#[derive(Default)]
+struct List {
+    done: Vec<IoDone>,
+    /// Threads in [`Ended::wait`]: to notify nobody costs a system call, too.
+    waiters: usize,
+}
 impl Ended {
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
     fn push(&self, done: IoDone) {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(done);
-        self.any.notify_all();
+        let mut list = self.lock();
+        list.done.push(done);
+        if list.waiters > 0 {
+            self.any.notify_all();
+        }
     }
     /// Takes them all.
     pub fn take(&self) -> Vec<IoDone> {
-        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().done)
     }
     /// Waits until there is one, at most this long.
     pub fn wait(&self, at_most: Duration) {
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        if list.is_empty() {
-            drop(self.any.wait_timeout(list, at_most));
+        let mut list = self.lock();
+        if list.done.is_empty() {
+            list.waiters += 1;
+            let woken = self.any.wait_timeout(list, at_most);
+            let (mut list, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            list.waiters -= 1;
         }
     }
 }

@@ -4,8 +4,8 @@
 //! secure mode: {preamble(32) seg0[..48]} tag  [{rest of seg0} tag]  [{seg1 seg2 seg3 epilogue(16)} tag], each segment
 //!              padded to 16 bytes.
 //!
-//! Invariants: no length is believed before the preamble's checksum and the limits of the phase; segments handed out are
-//! slices of the receive buffer; nothing is read behind the frame.
+//! Invariants: no length is believed before the preamble's checksum and the limits of the phase; data handed out is a
+//! slice of the receive buffer; nothing is read behind the frame.
 
 use crate::MsgrError;
 use crate::crc::{self, crc32c};
@@ -51,6 +51,8 @@ const LATE_MASK: u8 = 0x0f;
 pub const CONTROL_BYTES_MAX: u32 = 64 << 10;
 /// All that a peer may send before it is authenticated.
 const HANDSHAKE_BYTES_MAX: usize = 256 << 10;
+/// Fronts up to this size are copied out of the receive buffer.
+const FRONT_COPY_MAX: usize = 16 << 10;
 /// Size of `ceph_msg_header2`.
 pub const MSG_HEADER_LEN: u32 = 41;
 
@@ -252,6 +254,11 @@ fn late_status(b: u8) -> Result<bool, MsgrError> {
 
 const SEGMENT_NAMES: [&str; 4] = ["segment 0", "front", "middle", "data"];
 
+/// Names and small values out of fronts live long (logs, caches): they shall not keep a whole batch's buffer.
+fn own_if_front(i: usize, seg: Bytes) -> Bytes {
+    if i < 3 && seg.len() <= FRONT_COPY_MAX { Bytes::copy_from_slice(&seg) } else { seg }
+}
+
 fn open_crc(head: &Head, rest: Bytes) -> Result<Option<Frame>, MsgrError> {
     let word = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
     let mut segs: [Bytes; 4] = Default::default();
@@ -268,7 +275,7 @@ fn open_crc(head: &Head, rest: Bytes) -> Result<Option<Frame>, MsgrError> {
     if head.count > 1 {
         let epilogue = rest.len() - EPILOGUE_CRC_LEN;
         for i in 1..head.count {
-            segs[i] = rest.slice(at..at + head.lens[i]);
+            segs[i] = own_if_front(i, rest.slice(at..at + head.lens[i]));
             at += head.lens[i];
             let crc = crc32c(u32::MAX, &segs[i]);
             if crc != word(epilogue + 1 + 4 * (i - 1)) {
@@ -301,8 +308,8 @@ fn open_secure(opener: &mut Opener, head: &Head, mut rest: BytesMut) -> Result<O
         opener.open(&mut rest)?;
         let rest = rest.freeze();
         let mut at = 0;
-        for (seg, &len) in segs.iter_mut().zip(&head.lens).take(head.count).skip(1) {
-            *seg = rest.slice(at..at + len);
+        for (i, (seg, &len)) in segs.iter_mut().zip(&head.lens).take(head.count).enumerate().skip(1) {
+            *seg = own_if_front(i, rest.slice(at..at + len));
             at += pad16(len);
         }
         if !late_status(rest[at])? {

@@ -269,8 +269,9 @@ pub enum Planted {
 impl Default for PgConfig {
     fn default() -> Self {
         PgConfig {
-            min_log_entries: 500,
-            max_log_entries: 3000,
+            // As many as requests are remembered: then a trimmed entry need not be written again as a dup.
+            min_log_entries: 3000,
+            max_log_entries: 10_000,
             dups_tracked: 3000,
             recovery_max_active: 4,
             recovery_chunk_bytes: 1 << 20,

@@ -234,8 +234,9 @@ impl PgLog {
             }
             gone.push(e);
         }
-        while self.dups.len() > max_dups {
-            let d = self.dups.pop_front().expect("longer than a bound");
+        // The entries remember requests, too.
+        while self.dups.len() + self.entries.len() > max_dups {
+            let Some(d) = self.dups.pop_front() else { break };
             if self.dup_by_req.get(&d.reqid) == Some(&d.version) {
                 self.dup_by_req.remove(&d.reqid);
             }

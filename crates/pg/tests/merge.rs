@@ -233,10 +233,11 @@ fn trimmed_entries_leave_their_answers() {
         l.push(e);
     }
     let (gone, dropped) = l.trim(v("1.15"), 10);
-    assert_eq!((gone.len(), dropped.len(), l.len()), (15, 5, 5));
+    assert_eq!((gone.len(), dropped.len(), l.len()), (15, 10, 5), "entries remember requests, too");
     l.check_invariants();
     let tid = |n| types::ReqId { tid: n, ..Default::default() };
     assert_eq!(l.answer_of(&tid(3)), None);
-    assert_eq!(l.answer_of(&tid(9)).map(|a| a.user_version), Some(9));
+    assert_eq!(l.answer_of(&tid(10)), None);
+    assert_eq!(l.answer_of(&tid(11)).map(|a| a.user_version), Some(11));
     assert_eq!(l.answer_of(&tid(18)).map(|a| a.user_version), Some(18));
 }

@@ -42,6 +42,11 @@ pub trait ReadDevice {
     fn size(&self, dev: Dev) -> u64;
     /// Exactly `len` bytes at `off`.
     fn read_at(&self, dev: Dev, off: u64, len: usize) -> Result<Bytes, DeviceError>;
+    /// The same, appended to `out`.
+    fn read_into(&self, dev: Dev, off: u64, len: usize, out: &mut Vec<u8>) -> Result<(), DeviceError> {
+        out.extend_from_slice(&self.read_at(dev, off, len)?);
+        Ok(())
+    }
 }
 
 /// One step of a batch.

@@ -74,7 +74,7 @@ impl StoreConfig {
         StoreConfig {
             big_write_bytes: 64 << 10,
             deferred_bytes_max: (bytes / 8).clamp(1 << 20, 64 << 20),
-            dirty_bytes_max: (bytes / 16).clamp(512 << 10, 16 << 20),
+            dirty_bytes_max: (bytes / 8).clamp(512 << 10, 64 << 20),
             object_cache_bytes: (bytes / 4).max(256 << 10),
             page_cache_bytes: (bytes / 8).max(256 << 10) as usize,
         }

@@ -4,7 +4,7 @@ use crate::device::{Dev, UNIT_BYTES};
 use crate::keys;
 use crate::node::{CHUNK_UNITS, Chunk, Place};
 use crate::state::{Name, State, chunk_of, split_unit};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use objstore::{CollId, StoreError, StoreStatfs};
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -64,37 +64,39 @@ impl State {
         }
         let skip = (off - first * UNIT_BYTES) as usize;
         let want = (end - off) as usize;
-        let mut unit = first;
-        let mut whole = Vec::with_capacity(pieces.len().min(1));
-        let mut out = BytesMut::new();
-        let single = pieces.len() == 1;
-        for piece in pieces {
-            let bytes = match piece {
-                Piece::Zeros(n) => Bytes::from(vec![0; (n * UNIT_BYTES) as usize]),
-                Piece::Mem(b) => b,
-                Piece::Disk(at, crcs) => self.read_units(nid, unit, at, &crcs)?,
-            };
-            unit += bytes.len() as u64 / UNIT_BYTES;
-            if single {
-                whole.push(bytes);
-            } else {
-                out.reserve(((last + 1 - first) * UNIT_BYTES) as usize - out.len());
-                out.extend_from_slice(&bytes);
-            }
+        if let [Piece::Mem(b)] = &pieces[..] {
+            return Ok(b.slice(skip..skip + want));
         }
-        let all = whole.pop().unwrap_or_else(|| out.freeze());
-        Ok(all.slice(skip..skip + want))
+        let mut unit = first;
+        let mut out = Vec::with_capacity(((last + 1 - first) * UNIT_BYTES) as usize);
+        for piece in pieces {
+            match piece {
+                Piece::Zeros(n) => out.resize(out.len() + (n * UNIT_BYTES) as usize, 0),
+                Piece::Mem(b) => out.extend_from_slice(&b),
+                Piece::Disk(at, crcs) => self.read_units(nid, unit, at, &crcs, &mut out)?,
+            }
+            unit = first + out.len() as u64 / UNIT_BYTES;
+        }
+        Ok(Bytes::from(out).slice(skip..skip + want))
     }
-    fn read_units(&mut self, nid: u64, unit: u64, at: u64, crcs: &[u32]) -> Result<Bytes, StoreError> {
-        let Ok(bytes) = self.dev.read_at(Dev::Data, at * UNIT_BYTES, crcs.len() * UNIT_BYTES as usize) else {
+    fn read_units(
+        &mut self,
+        nid: u64,
+        unit: u64,
+        at: u64,
+        crcs: &[u32],
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let start = out.len();
+        if self.dev.read_into(Dev::Data, at * UNIT_BYTES, crcs.len() * UNIT_BYTES as usize, out).is_err() {
             return Err(self.corrupt(nid, unit));
-        };
-        for (i, (data, crc)) in bytes.chunks_exact(UNIT_BYTES as usize).zip(crcs).enumerate() {
+        }
+        for (i, (data, crc)) in out[start..].chunks_exact(UNIT_BYTES as usize).zip(crcs).enumerate() {
             if crc32c::crc32c(data) != *crc {
                 return Err(self.corrupt(nid, unit + i as u64));
             }
         }
-        Ok(bytes)
+        Ok(())
     }
     fn corrupt(&mut self, nid: u64, unit: u64) -> StoreError {
         StoreError::Corrupt { oid: self.node(nid).oid.clone(), offset: unit * UNIT_BYTES }
