@@ -182,7 +182,7 @@ async fn event_loop(shell: &Rc<Shell>, wake: &Notify, log: &Log) -> anyhow::Resu
 /// The admin socket: stock's common commands, and the OSD's own through the core.
 fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> AdminSocket {
     let asok = AdminSocket::new("16.2.15");
-    let on_change: Rc<dyn Fn(&[String])> = {
+    let on_change: runtime::common::OnChange = {
         let (shell, config) = (Rc::downgrade(shell), config.clone());
         Rc::new(move |names: &[String]| {
             let Some(shell) = shell.upgrade() else { return };
