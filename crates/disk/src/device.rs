@@ -142,6 +142,11 @@ impl ReadDevice for FileDevice {
         if dev == Dev::Data && len <= SMALL_READ_BYTES_MAX {
             return self.read_small(off, len, out).map_err(error);
         }
+        if dev == Dev::Data && len as u64 >= 2 * AHEAD_BYTES {
+            // All of it at once: reading on by itself, the kernel waits for each piece.
+            let len = NonZeroU64::new(len as u64);
+            let _ = rustix::fs::fadvise(&*self.data, off, len, rustix::fs::Advice::WillNeed);
+        }
         let start = out.len();
         let end = start + len;
         out.reserve_exact(len);
