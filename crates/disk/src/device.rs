@@ -265,7 +265,7 @@ fn is_big(bufs: &[Bytes]) -> bool {
 
 /// Writes runs of aligned buffers as they are, and others through `scratch`.
 fn write_direct(file: &File, off: u64, bufs: &[Bytes], scratch: &mut Aligned) -> io::Result<()> {
-    let fits = |b: &Bytes| b.as_ptr().align_offset(DIRECT_ALIGN) == 0 && b.len() % ALIGN == 0;
+    let fits = |b: &Bytes| b.as_ptr().align_offset(DIRECT_ALIGN) == 0 && b.len().is_multiple_of(ALIGN);
     if bufs.iter().all(fits) {
         return write_vectored(file, off, bufs);
     }
