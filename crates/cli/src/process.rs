@@ -7,13 +7,17 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The process behind a pid file, if it is alive and is a loligo daemon (a pid may have been given to another).
+/// The process behind a pid file, if it is alive and is a loligo daemon.
 pub fn alive(layout: &Layout, daemon: &str) -> Option<u32> {
     let pid: u32 = fs::read_to_string(layout.pid_file(daemon)).ok()?.trim().parse().ok()?;
-    let cmdline = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    runs(layout, pid).then_some(pid)
+}
+
+/// True when the process is a daemon of this cluster: a pid may have been given to another.
+fn runs(layout: &Layout, pid: u32) -> bool {
+    let Ok(cmdline) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let conf = layout.conf();
-    let ours = cmdline.split(|b| *b == 0).any(|arg| arg == conf.as_os_str().as_encoded_bytes());
-    ours.then_some(pid)
+    cmdline.split(|b| *b == 0).any(|arg| arg == conf.as_os_str().as_encoded_bytes())
 }
 
 /// Resident memory of a process in bytes.
@@ -80,10 +84,10 @@ pub fn stop(layout: &Layout, daemon: &str, patience: Duration) -> bool {
     let Some(pid) = alive(layout, daemon) else { return false };
     signal(pid, rustix::process::Signal::TERM);
     let deadline = Instant::now() + patience;
-    while alive(layout, daemon).is_some() {
+    // The process itself, not its pid file, which goes a little earlier: it holds its device until it is gone.
+    while runs(layout, pid) {
         if Instant::now() > deadline {
             signal(pid, rustix::process::Signal::KILL);
-            break;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
