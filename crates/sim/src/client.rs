@@ -141,7 +141,7 @@ impl World {
         self.client_send(c, tid);
     }
 
-    fn target_of(&self, c: usize, pool: PoolId, name: &str) -> Option<(PgId, u32, UpActing)> {
+    pub(crate) fn target_of(&self, c: usize, pool: PoolId, name: &str) -> Option<(PgId, u32, UpActing)> {
         let map = &self.clients[c].map;
         let raw = map.object_to_raw_pg(&ObjectLocator::pool(pool), name.as_bytes())?;
         let pg = map.raw_pg_to_pg(raw)?;
@@ -335,7 +335,9 @@ impl World {
         self.stats.ops += 1;
         let name = &op.name;
         let checked = if op.write {
-            self.oracle.answer_write(name, op.ask, m.result)
+            let checked = self.oracle.answer_write(name, op.ask, m.result);
+            self.write_acknowledged();
+            checked
         } else {
             self.stats.reads += 1;
             let answer = if m.result < 0 { Err(m.result) } else { seen(&m, op.range) };

@@ -9,13 +9,14 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject ack-before-sync] [--healthy] [--keep-going]
-       loligo-sim --seed S [--trace] [--inject ack-before-sync] [--healthy]
+usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject ack-before-sync] [--healthy] [--islands] [--keep-going]
+       loligo-sim --seed S [--trace] [--inject ack-before-sync] [--healthy] [--islands]
 
 Runs N seeds (500), each a whole cluster with faults on one thread, from seed S (1) on.
 --seed S         one seed; with --trace every event is printed
 --inject BUG     puts a bug in on purpose: exits 0 when it is found, 1 when it is not
 --healthy        no faults
+--islands        an OSD and a client may be cut off together: finds stale reads while PGs have no read leases
 --keep-going     goes on after a failure and lists all of them";
 
 #[derive(Clone)]
@@ -53,6 +54,7 @@ fn parse() -> Result<Args, String> {
             }
             "--trace" => a.opts.trace = true,
             "--healthy" => a.opts.healthy = true,
+            "--islands" => a.opts.islands = true,
             "--keep-going" => a.keep_going = true,
             "--inject" => match args.next().as_deref() {
                 Some("ack-before-sync") => a.opts.inject = Some(Inject::AckBeforeSync),
@@ -133,9 +135,8 @@ fn main() -> ExitCode {
                 );
                 let _ = std::io::stderr().flush();
             }
-            if o.violation.is_some() {
+            if let Some((what, _)) = &o.violation {
                 if args.keep_going {
-                    let what = &o.violation.as_ref().expect("just seen").0;
                     println!("seed {}: {}", o.seed, what.lines().next().unwrap_or_default());
                 } else {
                     next.store(end, Ordering::Relaxed);

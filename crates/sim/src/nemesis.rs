@@ -22,6 +22,8 @@ pub enum Kind {
     OsdStop,
     /// An OSD is cut off, in one or both directions, from some or all.
     CutOsd,
+    /// An OSD and a client are cut off from all others, together: the OSD must not answer from what it has.
+    Island,
     /// A client is cut off from an OSD.
     CutClient,
     /// The monitor's process is killed.
@@ -37,12 +39,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 12] = [
         Kind::OsdKill,
         Kind::OsdPower,
         Kind::AllPower,
         Kind::OsdStop,
         Kind::CutOsd,
+        Kind::Island,
         Kind::CutClient,
         Kind::MonKill,
         Kind::Breaks,
@@ -58,6 +61,7 @@ impl Kind {
             Kind::AllPower => "power loss of all osds",
             Kind::OsdStop => "osd stopped",
             Kind::CutOsd => "osd partitioned",
+            Kind::Island => "osd and client partitioned",
             Kind::CutClient => "client partitioned",
             Kind::MonKill => "mon killed",
             Kind::Breaks => "sessions broken",
@@ -96,16 +100,19 @@ pub struct Nemesis {
     log_entries: usize,
     out_after_secs: u64,
     chunk: u64,
+    /// These lose power when the next write is acknowledged.
+    ambush: Option<Vec<usize>>,
     /// OSDs that the operator has taken out.
     pub out: Vec<usize>,
 }
 
 impl Nemesis {
     /// Drawn from the seed; nothing goes wrong in a healthy run.
-    pub fn new(seed: u64, healthy: bool) -> Nemesis {
+    pub fn new(seed: u64, healthy: bool, islands: bool) -> Nemesis {
         let mut rng = Rng::new(seed, 4);
         let some = *rng.pick(&[250, 400, 700]);
         let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| rng.chance(some)).collect();
+        kinds.retain(|k| islands || *k != Kind::Island);
         if kinds.is_empty() {
             kinds.push(Kind::OsdPower);
         }
@@ -121,6 +128,7 @@ impl Nemesis {
             log_entries: *rng.pick(&[10, 40, 500, 500]),
             out_after_secs: *rng.pick(&[8, 600, 600]),
             chunk: *rng.pick(&[8 << 10, 1 << 20]),
+            ambush: None,
             out: Vec::new(),
             rng,
         }
@@ -176,10 +184,28 @@ impl World {
         let i = self.nemesis.rng.below(n) as usize;
         match kind {
             Kind::OsdKill => self.crash_for_a_while(i, false),
-            Kind::OsdPower => self.crash_for_a_while(i, true),
-            Kind::AllPower => (0..self.osds.len()).for_each(|i| self.crash_for_a_while(i, true)),
+            Kind::OsdPower => match self.nemesis.rng.below(3) {
+                // Between two steps of its disk's work.
+                0 => self.osds[i].crash_in_steps = Some(self.nemesis.rng.below(30) as u32),
+                1 => self.nemesis.ambush = Some(vec![i]),
+                _ => self.crash_for_a_while(i, true),
+            },
+            Kind::AllPower => match self.nemesis.rng.below(3) {
+                0 => self.all_lose_power(),
+                // As soon as some client has been told that its write is safe.
+                _ => self.nemesis.ambush = Some((0..self.osds.len()).collect()),
+            },
             Kind::OsdStop => self.osd_event(i, OsdEvent::Shutdown),
             Kind::CutOsd => self.cut_osd(i),
+            Kind::Island => {
+                let c = self.nemesis.rng.below(self.clients.len() as u64) as usize;
+                let ours = [Node::Osd(i), Node::Client(c)];
+                let all =
+                    (0..self.osds.len()).map(Node::Osd).chain((0..self.clients.len()).map(Node::Client));
+                let others: Vec<Node> = all.chain([Node::Mon]).filter(|n| !ours.contains(n)).collect();
+                let pairs = ours.iter().flat_map(|a| others.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
+                self.block_for_a_while(pairs.collect());
+            }
             Kind::CutClient => {
                 let c = self.nemesis.rng.below(self.clients.len() as u64) as usize;
                 self.block_for_a_while(vec![
@@ -227,7 +253,27 @@ impl World {
         }
     }
 
-    fn crash_for_a_while(&mut self, i: usize, power: bool) {
+    fn all_lose_power(&mut self) {
+        (0..self.osds.len()).for_each(|i| self.crash_for_a_while(i, true));
+    }
+
+    /// A client was told that its write is safe: the moment to find out whether it is.
+    pub(crate) fn write_acknowledged(&mut self) {
+        if !self.nemesis.running {
+            return;
+        }
+        if let Some(osds) = self.nemesis.ambush.take() {
+            self.trace.line(self.now, || format!("FAULT ambush {osds:?}"));
+            let wait = self.nemesis.rng.below(300_000);
+            self.after(wait, Ev::Ambush(osds));
+        }
+    }
+
+    pub(crate) fn on_ambush(&mut self, osds: Vec<usize>) {
+        osds.into_iter().for_each(|i| self.crash_for_a_while(i, true));
+    }
+
+    pub(crate) fn crash_for_a_while(&mut self, i: usize, power: bool) {
         self.crash_osd(i, power);
         let wait = match self.nemesis.rng.below(3) {
             0 => self.nemesis.rng.range(10 * MS, SEC),

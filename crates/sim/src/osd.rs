@@ -24,6 +24,8 @@ pub struct OsdNode {
     pub run: Option<OsdRun>,
     /// The host is off: nobody answers, not even "refused".
     pub power_off: bool,
+    /// Power fails after so many steps of disk work.
+    pub crash_in_steps: Option<u32>,
     /// Disk times are multiplied by this.
     pub slow: u64,
 }

@@ -45,7 +45,16 @@ impl OsdNode {
             let done = dev.run(&batch);
             store.handle_io_done(done);
         }
-        OsdNode { dev, uuid, inc: 0, addrs: BTreeMap::new(), run: None, power_off: false, slow: 1 }
+        OsdNode {
+            dev,
+            uuid,
+            inc: 0,
+            addrs: BTreeMap::new(),
+            run: None,
+            power_off: false,
+            crash_in_steps: None,
+            slow: 1,
+        }
     }
 }
 
@@ -437,6 +446,12 @@ impl World {
     pub(crate) fn on_osd_io(&mut self, i: usize, inc: u32, lane: usize) {
         if !self.alive(Node::Osd(i), inc) {
             return;
+        }
+        if let Some(left) = self.osds[i].crash_in_steps {
+            self.osds[i].crash_in_steps = left.checked_sub(1);
+            if left == 0 && self.nemesis.running {
+                return self.crash_for_a_while(i, true);
+            }
         }
         let node = &mut self.osds[i];
         let Some(run) = node.run.as_mut() else { return };

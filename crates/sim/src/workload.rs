@@ -2,6 +2,7 @@
 
 use crate::client::{Op, SNAP_CREATE, SNAP_DELETE};
 use crate::model::{Act, WriteReq};
+use crate::net::Node;
 use crate::rng::Rng;
 use crate::world::{Ev, MS, World};
 use bytes::Bytes;
@@ -177,7 +178,7 @@ impl World {
         let wait = 1 + self.work.rng.below(self.work.think);
         self.after(wait, Ev::ClientNext(c));
         if self.clients[c].ops.len() >= self.work.depth {
-            return;
+            return self.read_behind_cut(c);
         }
         if self.work.snaps_on && self.work.rng.chance(15) && self.clients[c].pool_ops.is_empty() {
             return self.snap_next(c);
@@ -202,6 +203,22 @@ impl World {
             return;
         }
         self.ask_write(c, pool, name);
+    }
+
+    /// A client whose requests hang because it is cut off from some goes on to read where it still reaches somebody: an OSD
+    /// that is cut off together with it must not answer from what it has.
+    fn read_behind_cut(&mut self, c: usize) {
+        let me = Node::Client(c);
+        let cut = self.net.blocked.iter().any(|(a, b)| *a == me || *b == me);
+        if !cut || self.clients[c].ops.len() > 30 {
+            return;
+        }
+        let (pool, name) = self.work.object();
+        let primary = self.target_of(c, pool, &name).and_then(|(_, _, ua)| ua.acting_primary);
+        let Some(osd) = primary else { return };
+        if self.net.reaches(me, Node::Osd(osd.0 as usize)) {
+            self.ask_read(c, pool, name, None, (0, 0));
+        }
     }
 
     fn ask_write(&mut self, c: usize, pool: PoolId, name: String) {

@@ -37,6 +37,8 @@ pub struct Options {
     pub inject: Option<Inject>,
     /// No faults at all.
     pub healthy: bool,
+    /// An OSD and a client may be cut off together ([`crate::nemesis::Kind::Island`]).
+    pub islands: bool,
 }
 
 /// Bugs to put in on purpose.
@@ -85,6 +87,8 @@ pub enum Ev {
     ClientNext(usize),
     /// The next fault.
     Fault,
+    /// OSDs lose power.
+    Ambush(Vec<usize>),
     /// A fault ends.
     Heal(crate::nemesis::Heal),
 }
@@ -176,7 +180,7 @@ impl World {
     /// A cluster that has not started, drawn from the seed.
     pub fn new(seed: u64, opts: Options) -> World {
         let mut rng = Rng::new(seed, 1);
-        let nemesis = Nemesis::new(seed, opts.healthy);
+        let nemesis = Nemesis::new(seed, opts.healthy, opts.islands);
         let mut net = Net::default();
         net.delay = *rng.pick(&[(30 * US, 100 * US), (50 * US, 500 * US), (200 * US, 3 * MS)]);
         net.spike_permille = *rng.pick(&[0, 1, 5, 20]);
@@ -263,6 +267,7 @@ impl World {
             Ev::ClientTick(c) => self.on_client_tick(c),
             Ev::ClientNext(c) => self.on_client_next(c),
             Ev::Fault => self.on_fault(),
+            Ev::Ambush(osds) => self.on_ambush(osds),
             Ev::Heal(h) => self.on_heal(h),
         }
     }
