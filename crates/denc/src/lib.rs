@@ -19,7 +19,8 @@ pub use encode::{Encode, Encoder, Features};
 
 /// Encodes `value` for a peer with `features` into a fresh buffer.
 pub fn to_bytes<T: Encode + ?Sized>(value: &T, features: Features) -> bytes::Bytes {
-    let mut e = Encoder::new(features);
+    // Growing from nothing would allocate half a dozen times for a usual record.
+    let mut e = Encoder::with_capacity(features, 256);
     value.encode(&mut e);
     e.finish()
 }

@@ -161,7 +161,9 @@ async fn read_loop(m: Rc<MsgrInner>, t: TransportId, mut read: OwnedReadHalf) {
             }
         }
         pump(&m);
-        flush(&m);
+        if !m.is_held() {
+            flush(&m);
+        }
         if !m.socks.borrow().contains_key(&t) {
             // Timers and standby sessions may have changed.
             m.kick();

@@ -84,6 +84,10 @@ impl MsgrInner {
             self.work.notify_one();
         }
     }
+    /// True while the owner flushes itself.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.get()
+    }
     /// The same after a send: who holds the messenger flushes it.
     pub(crate) fn kick_unless_held(&self) {
         if !self.held.get() {
@@ -220,7 +224,7 @@ impl Messenger {
             c.mark_down();
         }
     }
-    /// From now to [`Messenger::flush`], which must follow in the same turn, sends wake nobody.
+    /// From now to [`Messenger::flush`], which must follow soon, sends wake nobody, and ends of batches write nothing.
     pub fn hold(&self) {
         self.0.held.set(true);
     }

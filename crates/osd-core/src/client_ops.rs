@@ -86,7 +86,7 @@ impl OsdCore {
     /// The session's caps against what the op does.
     fn allowed(&self, pgid: SpgId, op: &ClientOp) -> Result<bool, Errno> {
         let Some(s) = self.sessions.get(&op.session) else { return Ok(false) };
-        if s.caps.is_allow_all() {
+        if s.allow_all {
             return Ok(true);
         }
         let class = osd_ops::classify(&op.ops, &self.limits)?;

@@ -11,6 +11,8 @@ pub struct Session {
     pub peer: Peer,
     /// Its parsed capabilities. A text that does not parse grants nothing.
     pub caps: OsdCap,
+    /// They allow everything: asked for each op.
+    pub allow_all: bool,
     /// Newest map that we know it to have.
     pub last_map: Epoch,
 }
@@ -20,6 +22,7 @@ impl Session {
     pub fn new(peer: Peer) -> Session {
         let caps =
             if peer.allow_all { OsdCap::allow_all() } else { OsdCap::parse(&peer.caps).unwrap_or_default() };
-        Session { peer, caps, last_map: Epoch(0) }
+        let allow_all = caps.is_allow_all();
+        Session { peer, caps, allow_all, last_map: Epoch(0) }
     }
 }

@@ -134,6 +134,7 @@ async fn serve(config: Config, log: Log, number: i32, ready: Ready) -> anyhow::R
     });
     let link = MonLink::new(nets.public.clone(), tickets, env, mons, true);
     shell.start(core, nets, link);
+    drop(tokio::task::spawn_local(Shell::flush_turns(Rc::downgrade(&shell))));
 
     let config = Rc::new(RefCell::new(config));
     let asok = admin_socket(&shell, &config, log.clone());

@@ -13,7 +13,7 @@ use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
 use osd_core::{LogLevel, Net, OsdCore, OsdEffect, OsdEvent, Peer, SessionId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use types::{AddrVec, EntityAddr, EntityType, OsdId};
@@ -85,6 +85,9 @@ pub struct Shell {
     stopped: RefCell<Option<Stopped>>,
     /// Wakes the loop when it has to stop or to tick sooner.
     pub changed: Notify,
+    /// Wakes [`Shell::flush_turns`].
+    turn_end: Rc<Notify>,
+    flush_wanted: Cell<bool>,
 }
 
 fn session_id(net: Net, conn: &Connection) -> SessionId {
@@ -120,6 +123,8 @@ impl Shell {
             wake_in: Cell::new(Duration::ZERO),
             stopped: RefCell::new(None),
             changed: Notify::new(),
+            turn_end: Rc::new(Notify::new()),
+            flush_wanted: Cell::new(false),
         })
     }
 
@@ -147,10 +152,28 @@ impl Shell {
         self.flush();
     }
 
+    /// Asks for a flush behind all tasks that are ready now: what several sockets brought then leaves together.
+    fn end_turn(&self) {
+        if !self.flush_wanted.replace(true) {
+            self.turn_end.notify_one();
+        }
+    }
+
+    /// The task that flushes at the end of each turn.
+    pub async fn flush_turns(shell: Weak<Shell>) {
+        let Some(turn_end) = shell.upgrade().map(|s| s.turn_end.clone()) else { return };
+        loop {
+            turn_end.notified().await;
+            let Some(shell) = shell.upgrade() else { return };
+            shell.flush();
+        }
+    }
+
     /// Writes what a batch of events sent and starts the journal on what it queued: one system call for each socket, one
     /// group commit.
     pub fn flush(&self) {
         let Some(nets) = self.nets.get() else { return };
+        self.flush_wanted.set(false);
         self.store.borrow_mut().kick();
         for m in nets.all() {
             m.flush();
@@ -294,7 +317,7 @@ impl Shell {
         if let Some(why) = failure {
             self.gather(OsdEvent::StoreFailed(why));
         }
-        self.flush();
+        self.end_turn();
     }
 
     /// Time passes; answers how long the loop may sleep.
@@ -439,7 +462,7 @@ impl Dispatcher for Side {
         s.gather(OsdEvent::Message { session, net: self.net, msg });
     }
     fn on_batch_end(&self) {
-        self.shell.flush();
+        self.shell.end_turn();
     }
     fn on_reset(&self, conn: &Connection) {
         let s = &self.shell;
