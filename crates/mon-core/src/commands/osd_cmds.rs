@@ -294,6 +294,7 @@ fn numa(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 const SETTABLE: &[(&str, u32)] = &[
+    ("full", flag::FULL),
     ("pause", flag::PAUSERD | flag::PAUSEWR),
     ("noup", flag::NOUP),
     ("nodown", flag::NODOWN),
