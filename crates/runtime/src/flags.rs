@@ -261,7 +261,10 @@ impl DaemonArgs {
 
     /// `CEPH_ARGS`, split at spaces; quotes hold together.
     fn from_env() -> Result<DaemonArgs, FlagError> {
-        DaemonArgs::parse(split_args(&std::env::var("CEPH_ARGS").unwrap_or_default()))
+        // Options of other programs (`--rbd_cache=false`) are meant for those.
+        let is_known = |arg: &String| !arg.contains('=') || DaemonArgs::parse([arg.clone()]).is_ok();
+        let args = split_args(&std::env::var("CEPH_ARGS").unwrap_or_default());
+        DaemonArgs::parse(args.into_iter().filter(is_known))
     }
 }
 
