@@ -264,6 +264,10 @@ fn decode_names(d: &mut Decoder<'_>) -> Result<BTreeMap<i32, String>, DencError>
         let mut len = d.u32()? as usize;
         if len == 0 {
             len = d.u32()? as usize;
+            // An empty name could not be told from a 64-bit key when it is read again.
+            if len == 0 {
+                return Err(DencError::Invalid { what: "empty crush name", value: key as u32 as u64 });
+            }
         }
         let s = std::str::from_utf8(d.raw(len)?).map_err(|_| DencError::Utf8 { what: "crush name" })?;
         m.insert(key, s.to_owned());

@@ -95,3 +95,11 @@ fn stocks_map_with_classes_and_weight_sets_survives_a_rebuild() {
     m.rebuild_classes();
     assert_eq!(denc::to_bytes(&m, Features::ALL), bytes, "the rebuild is stock's");
 }
+
+/// Found by the fuzzer: an empty name was read once and could not be read again.
+#[test]
+fn a_map_with_an_empty_name_is_refused() {
+    let bytes = include_bytes!("golden/empty-name.bin");
+    crush::fuzz::fuzz_crush_map(bytes);
+    assert!(crush::CrushMap::from_bytes(&bytes::Bytes::from_static(bytes)).is_err());
+}

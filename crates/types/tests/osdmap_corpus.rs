@@ -104,3 +104,12 @@ fn the_object_corpus_encodes_to_its_own_bytes() {
         }
     }
 }
+
+/// Found by the fuzzer: a small incremental must not make a map of a hundred MiB.
+#[test]
+fn more_osds_than_a_cluster_can_have_are_refused() {
+    let mut map = types::osdmap::OsdMap::default();
+    let mut inc = types::osdmap::OsdMapIncremental::after(&map, types::Utime::ZERO);
+    inc.new_max_osd = Some(types::osdmap::OSDS_MAX + 1);
+    assert!(map.apply_incremental(&inc).is_err());
+}

@@ -184,8 +184,9 @@ pub const WEIGHT_IN: u32 = 0x10000;
 pub const WEIGHT_OUT: u32 = 0;
 /// An OSD's default, and largest, primary affinity.
 pub const AFFINITY_MAX: u32 = 0x10000;
-/// More OSDs than this are refused when decoding (stock's `mon_max_osd` is 10,000).
-pub const OSDS_MAX: i32 = 1_000_000;
+/// More OSDs than this are refused when decoding: some 12 MiB of per-OSD state. We design for 10,000, stock's
+/// `mon_max_osd`.
+pub const OSDS_MAX: i32 = 65_536;
 
 /// Settings of a stretch cluster (`ceph mon enable_stretch_mode`). Carried, not acted upon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
