@@ -29,7 +29,7 @@ expect_fail 1 'File exists|Device or resource busy' $R lock get a lk --lock-tag 
 who=$($R lock info a lk -f json | json 'd["lockers"][0]["name"]'); $R lock break a lk "$who" --lock-cookie ck --lock-tag tg
 ($R watch a < <(sleep 4) > "$T/w" 2>&1 &) ; for i in $(seq 50); do $R listwatchers a | grep -q watcher= && break; sleep 0.1; done
 $R listwatchers a | grep -qE 'watcher=.* client\.[0-9]+ cookie='
-$R notify a hello | grep -qiE 'reply|hello|notify' || true
+$R notify a hello 2>&1 | grep -q '^reply client' || die 'the watcher did not answer the notify'
 say "snapshots of a pool"
 $R mksnap s1 >/dev/null; head -c 5000 /dev/urandom > "$T/n"; $R put a "$T/n"
 $R -s s1 get a "$T/a4" 2>/dev/null; cmp "$T/a3" "$T/a4"; $R lssnap | grep -q 's1'; $R listsnaps a | grep -q 'head'

@@ -136,7 +136,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         asok.register(prefix, help, move |cmd| match shell.upgrade() {
             Some(shell) => match shell.local(cmd.to_string()) {
                 (0, _, out) => (0, String::from_utf8_lossy(&out).into_owned()),
-                (code, text, _) => (code, text),
+                (code, text, _) => (code.abs(), text),
             },
             None => (-108, "stopping".to_owned()),
         });

@@ -121,12 +121,14 @@ impl Shell {
         }
     }
 
-    /// A command of the admin socket. Those that change something have no answer yet when this returns.
+    /// A command of the admin socket. One that changes something is not durable when this returns: that is no success.
     pub fn local(&self, command: String) -> LocalAnswer {
         let token = self.next_token.get();
         self.next_token.set(token + 1);
         self.event(MonEvent::LocalCommand { token, command });
-        self.answers.borrow_mut().remove(&token).unwrap_or((0, "accepted".into(), bytes::Bytes::new()))
+        let not_durable =
+            || (types::Errno::EAGAIN.negated(), "not durable yet".to_owned(), bytes::Bytes::new());
+        self.answers.borrow_mut().remove(&token).unwrap_or_else(not_durable)
     }
 
     /// Lets the writer finish.
