@@ -4,8 +4,10 @@
 //! step's output goes to `target/test/<step>.log` and only a failing step's end is shown.
 
 use crate::{packages, util};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -53,8 +55,27 @@ impl Step {
         let log = fs::File::create(&path)?;
         command.stdout(log.try_clone()?).stderr(log);
         util::run_limited(&mut command, limit)
-            .map_err(|e| anyhow::anyhow!("{e:#}; the end of {}:\n{}", path.display(), util::tail(&path, 60)))
+            .map_err(|e| anyhow::anyhow!("{e:#}; of {}:\n{}", path.display(), telling(&path)))
     }
+}
+
+/// What a reader with little room needs of a failed step's log: each line that says FAILED (or a panic) with the lines
+/// after it, then the end.
+fn telling(path: &Path) -> String {
+    const AFTER: usize = 12;
+    const LINES_MAX: usize = 80;
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut wanted = BTreeSet::new();
+    for (i, line) in lines.iter().enumerate() {
+        if ["FAILED", "panicked at", "FOUND in", "error:", "error["].iter().any(|w| line.contains(w)) {
+            wanted.extend(i..(i + AFTER).min(lines.len()));
+        }
+    }
+    let mut shown: Vec<&str> = wanted.into_iter().take(LINES_MAX).map(|i| lines[i]).collect();
+    shown.push("...");
+    shown.extend(&lines[lines.len().saturating_sub(15)..]);
+    shown.iter().map(|l| format!("    {l}\n")).collect()
 }
 
 /// The task.

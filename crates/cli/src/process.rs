@@ -7,17 +7,67 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The process behind a pid file, if it is alive and is a loligo daemon.
-pub fn alive(layout: &Layout, daemon: &str) -> Option<u32> {
-    let pid: u32 = fs::read_to_string(layout.pid_file(daemon)).ok()?.trim().parse().ok()?;
-    runs(layout, pid).then_some(pid)
+/// Where a process is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// It serves.
+    Runs,
+    /// It was killed or is on its way out, and may still hold its files and their locks: a disk that is slow to sync keeps
+    /// a killed process for seconds.
+    Ends,
+    /// It is no more, or the number is another program's by now.
+    Gone,
 }
 
-/// True when the process is a daemon of this cluster: a pid may have been given to another.
-fn runs(layout: &Layout, pid: u32) -> bool {
-    let Ok(cmdline) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+fn recorded_pid(layout: &Layout, daemon: &str) -> Option<u32> {
+    fs::read_to_string(layout.pid_file(daemon)).ok()?.trim().parse().ok()
+}
+
+/// The process behind a pid file, if it runs and is a loligo daemon.
+pub fn alive(layout: &Layout, daemon: &str) -> Option<u32> {
+    recorded_pid(layout, daemon).filter(|pid| life(layout, *pid) == Life::Runs)
+}
+
+/// Waits until a daemon that was killed a moment ago has let go of its files; at most `patience`.
+pub fn wait_for_end(layout: &Layout, daemon: &str, patience: Duration) {
+    let Some(pid) = recorded_pid(layout, daemon) else { return };
+    let deadline = Instant::now() + patience;
+    while life(layout, pid) == Life::Ends && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn life(layout: &Layout, pid: u32) -> Life {
+    let Ok(cmdline) = fs::read(format!("/proc/{pid}/cmdline")) else { return Life::Gone };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let conf = layout.conf();
-    cmdline.split(|b| *b == 0).any(|arg| arg == conf.as_os_str().as_encoded_bytes())
+    life_of(
+        cmdline.split(|b| *b == 0).any(|arg| arg == conf.as_os_str().as_encoded_bytes()),
+        &cmdline,
+        &status,
+        tasks,
+    )
+}
+
+/// From what `/proc` says: `ours` when the command line names this cluster.
+fn life_of(ours: bool, cmdline: &[u8], status: &str, tasks: usize) -> Life {
+    const SIGKILL_BIT: u64 = 1 << (9 - 1);
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map_or("", str::trim);
+    let killed = ["SigPnd:", "ShdPnd:"]
+        .iter()
+        .any(|f| u64::from_str_radix(field(f), 16).is_ok_and(|bits| bits & SIGKILL_BIT != 0));
+    let dead = field("State:").starts_with(['Z', 'X']);
+    match (ours, cmdline.is_empty()) {
+        (true, _) if killed => Life::Ends,
+        (true, _) => Life::Runs,
+        // Its memory is gone already. Its files are open until the last thread is.
+        (false, true) if (dead && tasks <= 1) || status.is_empty() => Life::Gone,
+        // A kernel thread has no command line either; it sleeps and is nobody's child.
+        (false, true) if field("PPid:") == "2" => Life::Gone,
+        (false, true) => Life::Ends,
+        (false, false) => Life::Gone,
+    }
 }
 
 /// Resident memory of a process in bytes.
@@ -85,7 +135,7 @@ pub fn stop(layout: &Layout, daemon: &str, patience: Duration) -> bool {
     signal(pid, rustix::process::Signal::TERM);
     let deadline = Instant::now() + patience;
     // The process itself, not its pid file, which goes a little earlier: it holds its device until it is gone.
-    while runs(layout, pid) {
+    while life(layout, pid) != Life::Gone {
         if Instant::now() > deadline {
             signal(pid, rustix::process::Signal::KILL);
         }
@@ -93,4 +143,33 @@ pub fn stop(layout: &Layout, daemon: &str, patience: Duration) -> bool {
     }
     let _ = fs::remove_file(layout.pid_file(daemon));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNNING: &str =
+        "State:\tS (sleeping)\nPPid:\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
+    const ZOMBIE: &str =
+        "State:\tZ (zombie)\nPPid:\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
+
+    #[test]
+    fn a_daemon_that_serves_runs() {
+        assert_eq!(life_of(true, b"loligo\0", RUNNING, 2), Life::Runs);
+    }
+    #[test]
+    fn a_killed_daemon_that_waits_for_its_disk_is_ending() {
+        let killed = RUNNING.replace("ShdPnd:\t0000000000000000", "ShdPnd:\t0000000000000100");
+        assert_eq!(life_of(true, b"loligo\0", &killed, 2), Life::Ends);
+        assert_eq!(life_of(false, b"", RUNNING, 2), Life::Ends);
+        assert_eq!(life_of(false, b"", ZOMBIE, 2), Life::Ends);
+    }
+    #[test]
+    fn a_dead_one_a_stranger_and_a_kernel_thread_are_gone() {
+        assert_eq!(life_of(false, b"", ZOMBIE, 1), Life::Gone);
+        assert_eq!(life_of(false, b"", "", 0), Life::Gone);
+        assert_eq!(life_of(false, b"vi\0", RUNNING, 1), Life::Gone);
+        assert_eq!(life_of(false, b"", &RUNNING.replace("PPid:\t1", "PPid:\t2"), 1), Life::Gone);
+    }
 }

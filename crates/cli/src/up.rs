@@ -170,6 +170,7 @@ fn start(layout: &Layout, progress: &Progress, kind: &str, id: &str) -> anyhow::
         progress.step(&format!("{daemon} runs already (pid {pid})"));
         return Ok(());
     }
+    process::wait_for_end(layout, &daemon, PATIENCE);
     let child = process::spawn(layout, kind, id)?;
     fs::write(layout.pid_file(&daemon), format!("{}\n", child.id()))?;
     progress.step(&format!("{daemon} started (pid {})", child.id()));
