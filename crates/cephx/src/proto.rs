@@ -6,7 +6,8 @@ use crate::crypto::CryptoKey;
 use bytes::Bytes;
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::fmt;
-use types::{EntityType, Utime};
+use types::Utime;
+pub use types::logentry::AuthName;
 
 /// Request types (`CEPHX_GET_*`).
 pub mod request {
@@ -24,56 +25,6 @@ pub const MODE_AUTHORIZER: u8 = 1;
 pub const MODE_MON: u8 = 10;
 /// Ticket secret id that stands for the monitors' shared key `mon.`.
 pub const SECRET_ID_MON_KEY: u64 = u64::MAX;
-
-/// A principal's full name, `client.admin` (`EntityName` of stock's `common/entity_name.h`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct AuthName {
-    /// Kind.
-    pub kind: EntityType,
-    /// Id behind the dot; empty for `mon.`.
-    pub id: String,
-}
-
-impl AuthName {
-    /// From parts.
-    pub fn new(kind: EntityType, id: impl Into<String>) -> AuthName {
-        AuthName { kind, id: id.into() }
-    }
-    /// From `type.id`.
-    pub fn parse(text: &str) -> Option<AuthName> {
-        let (kind, id) = text.split_once('.')?;
-        Some(AuthName { kind: EntityType::parse(kind)?, id: id.to_owned() })
-    }
-    /// True for mon, osd, mds and mgr: their connections follow `auth_cluster_required`.
-    pub fn is_daemon(&self) -> bool {
-        matches!(self.kind, EntityType::MON | EntityType::OSD | EntityType::MDS | EntityType::MGR)
-    }
-}
-impl fmt::Display for AuthName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.kind, self.id)
-    }
-}
-impl fmt::Debug for AuthName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-impl Encode for AuthName {
-    fn encode(&self, e: &mut Encoder) {
-        e.u32(u32::from(self.kind.0));
-        e.put(&self.id);
-    }
-}
-impl Decode for AuthName {
-    const MIN_SIZE: usize = 8;
-    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        let kind = d.u32()?;
-        let kind =
-            u8::try_from(kind).map_err(|_| DencError::Invalid { what: "entity type", value: kind.into() })?;
-        Ok(AuthName { kind: EntityType(kind), id: d.string()? })
-    }
-}
 
 /// Reads a leading version byte that stock writes but does not check.
 fn version(d: &mut Decoder<'_>) -> Result<u8, DencError> {

@@ -4,7 +4,8 @@ use crate::{AddrVec, EntityName, EntityType, Utime};
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::fmt;
 
-/// A name that a key belongs to: `client.admin`, `osd.3` (`EntityName` of `common/entity_name.h`).
+/// A principal's full name, which a key belongs to: `client.admin`, `osd.3` (`EntityName` of `common/entity_name.h`). The
+/// id is empty for `mon.`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AuthName {
     /// Kind of entity.
@@ -21,6 +22,10 @@ impl AuthName {
     pub fn parse(text: &str) -> Option<AuthName> {
         let (kind, id) = text.split_once('.')?;
         Some(AuthName::new(EntityType::parse(kind)?, id))
+    }
+    /// True for mon, osd, mds and mgr: their connections follow `auth_cluster_required`.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.kind, EntityType::MON | EntityType::OSD | EntityType::MDS | EntityType::MGR)
     }
 }
 impl fmt::Display for AuthName {

@@ -1,8 +1,9 @@
 //! Capabilities at the manager (`src/mgr/MgrCap.cc` of stock).
 
+use super::clause::{Clause, Grammar, Word, add_up, needed};
 use super::{
-    ANY, Args, CapError, Constraints, Cursor, Network, R, W, X, admits, all_hold, fmt_constraints, fmt_list,
-    fmt_rwx, key_values, quote, with_args,
+    ANY, Args, CapError, Constraints, Cursor, Network, R, W, admits, all_hold, fmt_constraints, fmt_list,
+    fmt_rwx, quote,
 };
 use std::fmt;
 use types::EntityAddr;
@@ -114,86 +115,38 @@ impl MgrCap {
         exec: bool,
         addr: &EntityAddr,
     ) -> bool {
-        let mut have = 0;
-        for g in self.grants.iter().filter(|g| admits(&g.network, addr)) {
-            if g.is_allow_all() {
-                return true;
-            }
-            have |= g.allowed(service, module, command, args);
-            if (!read || have & R != 0) && (!write || have & W != 0) && (!exec || have & X != 0) {
-                return true;
-            }
-        }
-        false
+        let here = self.grants.iter().filter(|g| admits(&g.network, addr));
+        let rights = |g: &MgrGrant| {
+            if g.is_allow_all() { ANY } else { g.allowed(service, module, command, args) }
+        };
+        add_up(here.map(rights), needed(read, write, exec))
     }
 }
 
+const fn word(word: &'static str, with: bool, letters: bool) -> Word {
+    Word { word, with, letters }
+}
+const GRAMMAR: Grammar = Grammar {
+    words: &[word("service", false, true), word("module", true, true), word("command", true, false)],
+    manager: true,
+};
+
 fn grant(c: &mut Cursor<'_>) -> Option<MgrGrant> {
-    c.spaces();
-    let rwx = c.attempt(|c| {
-        c.lit("allow")?;
-        c.spaces()?;
-        let allow = c.rwx()?;
-        Some(MgrGrant { allow, network: c.network(), ..MgrGrant::default() })
-    });
-    let g = match rwx {
-        Some(g) => g,
-        None => profile(c).or_else(|| service(c)).or_else(|| module(c)).or_else(|| command(c))?,
-    };
-    c.spaces();
+    let (clause, network) = GRAMMAR.grant(c)?;
+    let mut g = MgrGrant { network, ..MgrGrant::default() };
+    match clause {
+        Clause::Letters(allow) => g.allow = allow,
+        Clause::Profile(profile, args) => (g.profile, g.args) = (profile, args),
+        Clause::Named(n) => {
+            match n.word {
+                "service" => g.service = n.name,
+                "module" => g.module = n.name,
+                _ => g.command = n.name,
+            }
+            (g.args, g.allow) = (n.args, n.allow);
+        }
+    }
     Some(g)
-}
-
-fn profile(c: &mut Cursor<'_>) -> Option<MgrGrant> {
-    c.attempt(|c| {
-        c.attempt(|c| {
-            c.lit("allow")?;
-            c.spaces()
-        });
-        c.lit("profile")?;
-        c.eq_or_spaces()?;
-        let profile = c.string()?;
-        let args = c
-            .attempt(|c| {
-                c.spaces()?;
-                key_values(c, true)
-            })
-            .unwrap_or_default();
-        Some(MgrGrant { profile, args, network: c.network(), ..MgrGrant::default() })
-    })
-}
-
-fn service(c: &mut Cursor<'_>) -> Option<MgrGrant> {
-    c.attempt(|c| {
-        c.lit("allow")?;
-        c.keyword("service")?;
-        let service = c.string()?;
-        c.spaces()?;
-        let allow = c.rwx()?;
-        Some(MgrGrant { service, allow, network: c.network(), ..MgrGrant::default() })
-    })
-}
-
-fn module(c: &mut Cursor<'_>) -> Option<MgrGrant> {
-    c.attempt(|c| {
-        c.lit("allow")?;
-        c.keyword("module")?;
-        let module = c.string()?;
-        let args = with_args(c, true);
-        c.spaces()?;
-        let allow = c.rwx()?;
-        Some(MgrGrant { module, args, allow, network: c.network(), ..MgrGrant::default() })
-    })
-}
-
-fn command(c: &mut Cursor<'_>) -> Option<MgrGrant> {
-    c.attempt(|c| {
-        c.lit("allow")?;
-        c.keyword("command")?;
-        let command = c.string()?;
-        let args = with_args(c, true);
-        Some(MgrGrant { command, args, network: c.network(), ..MgrGrant::default() })
-    })
 }
 
 impl fmt::Display for MgrGrant {

@@ -4,6 +4,7 @@
 //! The parsers here are written the same way over [`Cursor`], so that what stock refuses, this refuses.
 //! A capability that does not parse grants nothing.
 
+mod clause;
 mod mds;
 mod mgr;
 mod mon;

@@ -1,8 +1,9 @@
 //! Capabilities at monitors (`src/mon/MonCap.cc` of stock, profiles as of 16.2).
 
+use super::clause::{Clause, Grammar, Word, add_up, needed};
 use super::{
     ANY, Args, CapError, Constraint, Constraints, Cursor, Network, R, W, X, admits, all_hold,
-    fmt_constraints, fmt_list, fmt_rwx, quote, with_args,
+    fmt_constraints, fmt_list, fmt_rwx, quote,
 };
 use std::fmt;
 use types::EntityAddr;
@@ -211,68 +212,38 @@ impl MonCap {
         exec: bool,
         addr: &EntityAddr,
     ) -> bool {
-        let mut have = 0;
-        for g in self.grants.iter().filter(|g| admits(&g.network, addr)) {
-            if g.is_allow_all() {
-                return true;
-            }
-            have |= g.allowed(entity, service, command, args);
-            if (!read || have & R != 0) && (!write || have & W != 0) && (!exec || have & X != 0) {
-                return true;
-            }
-        }
-        false
+        let here = self.grants.iter().filter(|g| admits(&g.network, addr));
+        let rights = |g: &MonGrant| {
+            if g.is_allow_all() { ANY } else { g.allowed(entity, service, command, args) }
+        };
+        add_up(here.map(rights), needed(read, write, exec))
     }
 }
 
+const GRAMMAR: Grammar = Grammar {
+    words: &[
+        Word { word: "service", with: false, letters: true },
+        Word { word: "command", with: true, letters: false },
+    ],
+    manager: false,
+};
+
 fn grant(c: &mut Cursor<'_>) -> Option<MonGrant> {
-    c.spaces();
-    let rwx = c.attempt(|c| {
-        c.lit("allow")?;
-        c.spaces()?;
-        let allow = c.rwx()?;
-        Some(MonGrant { allow, network: c.network(), ..MonGrant::default() })
-    });
-    let g = match rwx {
-        Some(g) => g,
-        None => profile(c).or_else(|| service(c)).or_else(|| command(c))?,
-    };
-    c.spaces();
+    let (clause, network) = GRAMMAR.grant(c)?;
+    let mut g = MonGrant { network, ..MonGrant::default() };
+    match clause {
+        Clause::Letters(allow) => g.allow = allow,
+        Clause::Profile(profile, _) => g.profile = profile,
+        Clause::Named(n) => {
+            if n.word == "service" {
+                g.service = n.name;
+            } else {
+                g.command = n.name;
+            }
+            (g.args, g.allow) = (n.args, n.allow);
+        }
+    }
     Some(g)
-}
-
-fn profile(c: &mut Cursor<'_>) -> Option<MonGrant> {
-    c.attempt(|c| {
-        c.attempt(|c| {
-            c.lit("allow")?;
-            c.spaces()
-        });
-        c.lit("profile")?;
-        c.eq_or_spaces()?;
-        let profile = c.string()?;
-        Some(MonGrant { profile, network: c.network(), ..MonGrant::default() })
-    })
-}
-
-fn service(c: &mut Cursor<'_>) -> Option<MonGrant> {
-    c.attempt(|c| {
-        c.lit("allow")?;
-        c.keyword("service")?;
-        let service = c.string()?;
-        c.spaces()?;
-        let allow = c.rwx()?;
-        Some(MonGrant { service, allow, network: c.network(), ..MonGrant::default() })
-    })
-}
-
-fn command(c: &mut Cursor<'_>) -> Option<MonGrant> {
-    c.attempt(|c| {
-        c.lit("allow")?;
-        c.keyword("command")?;
-        let command = c.string()?;
-        let args = with_args(c, false);
-        Some(MonGrant { command, args, network: c.network(), ..MonGrant::default() })
-    })
 }
 
 impl fmt::Display for MonGrant {
