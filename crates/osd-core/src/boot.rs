@@ -3,8 +3,8 @@
 use crate::core::{OsdCore, Phase};
 use crate::event::LogLevel;
 use messages::{
-    MMonCommand, MMonGetVersion, MMonSubscribe, MOsdAlive, MOsdBeacon, MOsdBoot, MOsdMarkMeDown, MOsdPgTemp,
-    PaxosHeader, SubItem,
+    MMonCommand, MMonGetVersion, MMonSubscribe, MOsdAlive, MOsdBeacon, MOsdBoot, MOsdMarkMeDead,
+    MOsdMarkMeDown, MOsdPgTemp, PaxosHeader, SubItem,
 };
 use objstore::ObjectStore;
 use std::collections::BTreeMap;
@@ -37,6 +37,9 @@ impl OsdCore {
         self.claim_place();
         self.hb.forget_reports();
         self.repeat_wishes();
+        if self.phase == Phase::Preboot {
+            self.say_dead();
+        }
     }
 
     /// Device class and place in the CRUSH map, as stock OSDs claim them before they boot. Repeated on each session:
@@ -196,12 +199,31 @@ impl OsdCore {
         self.say_pg_temp();
     }
 
+    /// The map has this process down: its PGs have seen that and answer nobody, so that new primaries need not wait.
+    pub(crate) fn say_dead(&mut self) {
+        let me = self.cfg.whoami;
+        let dead = self.map.xinfo(me).map_or(Epoch(0), |x| x.dead_epoch);
+        let up_from = self.map.info(me).map_or(Epoch(0), |i| i.up_from);
+        // Only a process that was up itself can speak of its end: what came before it is known to be dead from its boot on.
+        if self.mon.boot_epoch == Epoch(0) || self.map.is_up(me) || dead >= up_from {
+            return;
+        }
+        self.send_mon(&MOsdMarkMeDead {
+            paxos: PaxosHeader::new(self.map.epoch.0.into()),
+            fsid: self.map.fsid,
+            target_osd: me,
+            epoch: self.map.epoch,
+        });
+    }
+
     /// SIGTERM: let the monitors know, so that nobody waits for a heartbeat grace.
     pub(crate) fn on_shutdown(&mut self) {
         if self.phase != Phase::Active || !self.mon.open {
             return self.stop("asked to stop".to_owned(), false);
         }
         self.phase = Phase::Stopping { since: self.now };
+        // The monitors will tell others that we are dead: from here on no client is answered.
+        self.leases.close();
         let msg = MOsdMarkMeDown {
             paxos: PaxosHeader::new(self.map.epoch.0.into()),
             fsid: self.map.fsid,

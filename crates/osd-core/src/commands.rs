@@ -276,6 +276,7 @@ impl OsdCore {
             }
         }
         self.hb.set_config(self.cfg.heartbeat);
+        self.leases.set_duration(pg::Leases::duration_for(self.cfg.heartbeat.grace));
         Ok(())
     }
 

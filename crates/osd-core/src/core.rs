@@ -17,8 +17,8 @@ use crate::tracker::OpTracker;
 use denc::Features;
 use messages::{MOsdMap, Message, Payload};
 use objstore::{CommitToken, ObjectStore};
-use pg::ClientOp;
-use std::collections::{BTreeMap, VecDeque};
+use pg::{ClientOp, Leases};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use types::osdmap::OsdMap;
@@ -75,6 +75,8 @@ pub struct OsdCore {
     pub(crate) pgs: BTreeMap<SpgId, PgSlot>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) hb: Heartbeats,
+    pub(crate) leases: Leases,
+    pub(crate) lease_work: LeaseWork,
     pub(crate) tokens: VecDeque<(CommitToken, TokenOwner)>,
     pub(crate) next_token: u64,
     pub(crate) waiting: VecDeque<WaitingOp>,
@@ -94,9 +96,26 @@ pub struct OsdCore {
     pub(crate) mgr: MgrState,
     pub(crate) out: Vec<OsdEffect>,
     pub(crate) now: Utime,
+    /// Since the host has started: leases and heartbeats must not depend on steps of the clock.
+    pub(crate) mono: Duration,
     pub(crate) started: Utime,
     pub(crate) last_tick: Utime,
     pub(crate) stopped: bool,
+}
+
+/// Leases that PGs wait for.
+#[derive(Debug, Default)]
+pub(crate) struct LeaseWork {
+    /// Who waits.
+    pub waiting: BTreeSet<SpgId>,
+    /// Whose leases they lack.
+    pub wanted: BTreeSet<OsdId>,
+    /// When these were pinged for that.
+    pub asked: BTreeMap<OsdId, Duration>,
+    /// A grant became of use.
+    pub granted: bool,
+    /// PGs have come since heartbeat peers were chosen.
+    pub peers_due: bool,
 }
 
 /// What is pending with the monitors.
@@ -125,10 +144,11 @@ pub(crate) struct MgrState {
 }
 
 impl OsdCore {
-    /// Starts from a store that `--mkfs` made. PGs are loaded and brought to the newest stored map.
+    /// Starts from a store that `--mkfs` made. Times are the wall clock and the host's monotonic clock.
+    /// PGs are loaded and brought to the newest stored map.
     pub fn load(
         mut cfg: OsdConfig,
-        now: Utime,
+        (now, mono): (Utime, Duration),
         random: Box<dyn FnMut() -> u64>,
         store: &mut dyn ObjectStore,
     ) -> Result<OsdCore, LoadError> {
@@ -142,7 +162,14 @@ impl OsdCore {
             Some(m) => m,
             None => Arc::new(OsdMap { fsid: sb.cluster_fsid, ..OsdMap::default() }),
         };
+        let mut leases = Leases::new(Leases::duration_for(cfg.heartbeat.grace));
+        // A store that is new may follow one that was lost, under the same number.
+        let known = if sb.newest_map > Epoch(0) { sb.newest_map } else { Epoch(u32::MAX) };
+        leases.started(known, mono);
+        leases.set_epoch(map.epoch);
         let mut core = OsdCore {
+            leases,
+            lease_work: LeaseWork::default(),
             hb: Heartbeats::new(cfg.heartbeat),
             cfg,
             sb,
@@ -168,6 +195,7 @@ impl OsdCore {
             mgr: MgrState::default(),
             out: Vec::new(),
             now,
+            mono,
             started: now,
             last_tick: Utime::ZERO,
             stopped: false,
@@ -197,10 +225,10 @@ impl OsdCore {
         self.pgs.values().map(|s| &s.pg)
     }
 
-    /// Takes one event; appends what is to be done to `effects`.
+    /// Takes one event at a time (of the wall clock, and of the host's monotonic clock); appends what is to be done to `effects`.
     pub fn handle(
         &mut self,
-        now: Utime,
+        (now, mono): (Utime, Duration),
         event: OsdEvent,
         store: &mut dyn ObjectStore,
         effects: &mut Vec<OsdEffect>,
@@ -208,11 +236,12 @@ impl OsdCore {
         if self.stopped {
             return;
         }
-        self.now = now;
+        (self.now, self.mono) = (now, mono);
         std::mem::swap(&mut self.out, effects);
         self.dispatch(event, store);
         self.settle_dropped(store);
         self.settle_copies(store);
+        self.settle_leases(store);
         std::mem::swap(&mut self.out, effects);
     }
 
@@ -332,7 +361,7 @@ impl OsdCore {
         self.tick_reports(store);
         self.repeat_copies(store);
         let next = if self.mgr.stats_dirty { self.cfg.stats_delay } else { Duration::from_secs(1) };
-        self.out.push(OsdEffect::WakeIn(next));
+        self.out.push(OsdEffect::WakeIn(next.min(self.next_ping())));
     }
 
     /// A map message for a peer that has maps up to `have`: what follows, as incrementals where we can.

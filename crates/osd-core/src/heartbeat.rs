@@ -4,6 +4,9 @@
 //! message; a peer is late when either side has not answered a ping older than the grace. A refused connection is
 //! reported at once (`osd_fast_fail_on_connection_refused`).
 //!
+//! Times are of the host's monotonic clock, which never steps: the stamp that a peer echoes tells when it was asked, and an
+//! answer is also a lease (`pg::lease`).
+//!
 //! Deliberately absent: the message's bytes (crate `messages`), the choice of peers (see `core`), adaptive grace (the
 //! monitor's).
 
@@ -42,6 +45,20 @@ struct Peer {
     first_tx: Option<Utime>,
     sides: [Side; 2],
     reported: Option<Utime>,
+}
+
+impl Peer {
+    fn ping(&mut self, now: Utime, osd: OsdId, out: &mut Vec<HbAction>) {
+        self.first_tx.get_or_insert(now);
+        for (i, net) in HbNet::BOTH.into_iter().enumerate() {
+            let side = &mut self.sides[i];
+            if side.unanswered.len() == PINGS_IN_FLIGHT_MAX {
+                side.unanswered.remove(1);
+            }
+            side.unanswered.push(now);
+            out.push(HbAction::Ping { osd, net, addrs: self.addrs[i].clone(), stamp: now });
+        }
+    }
 }
 
 /// What the heartbeat machine wants done.
@@ -138,9 +155,24 @@ impl Heartbeats {
         }
     }
 
+    /// Time between pings: the interval, or less if leases would run out (a lease lasts for 0.8 of the grace).
+    fn round(&self) -> Duration {
+        self.config.interval.min(self.config.grace.mul_f64(0.8) / 3)
+    }
+    /// How soon the next pings are due.
+    pub fn next_round(&self, now: Utime) -> Duration {
+        self.last_round.map_or(Duration::ZERO, |t| self.round().saturating_sub(now.since(t)))
+    }
+    /// Pings one peer now.
+    pub fn ping(&mut self, now: Utime, osd: OsdId, out: &mut Vec<HbAction>) {
+        if let Some(peer) = self.peers.get_mut(&osd) {
+            peer.ping(now, osd, out);
+        }
+    }
+
     /// Pings when an interval has passed, then judges.
     pub fn on_tick(&mut self, now: Utime, out: &mut Vec<HbAction>) {
-        if self.last_round.is_none_or(|t| now.since(t) >= self.config.interval) {
+        if self.last_round.is_none_or(|t| now.since(t) >= self.round()) {
             self.last_round = Some(now);
             self.ping_all(now, out);
         }
@@ -149,15 +181,7 @@ impl Heartbeats {
 
     fn ping_all(&mut self, now: Utime, out: &mut Vec<HbAction>) {
         for (osd, peer) in &mut self.peers {
-            peer.first_tx.get_or_insert(now);
-            for (i, net) in HbNet::BOTH.into_iter().enumerate() {
-                let side = &mut peer.sides[i];
-                if side.unanswered.len() == PINGS_IN_FLIGHT_MAX {
-                    side.unanswered.remove(1);
-                }
-                side.unanswered.push(now);
-                out.push(HbAction::Ping { osd: *osd, net, addrs: peer.addrs[i].clone(), stamp: now });
-            }
+            peer.ping(now, *osd, out);
         }
     }
 
@@ -179,18 +203,27 @@ impl Heartbeats {
         }
     }
 
-    /// A reply arrived; `stamp` is the ping's.
-    pub fn on_reply(&mut self, now: Utime, osd: OsdId, net: HbNet, stamp: Utime, out: &mut Vec<HbAction>) {
+    /// A reply arrived; `stamp` is the ping's. True when it is the first to a ping that was sent.
+    pub fn on_reply(
+        &mut self,
+        now: Utime,
+        osd: OsdId,
+        net: HbNet,
+        stamp: Utime,
+        out: &mut Vec<HbAction>,
+    ) -> bool {
         let grace = self.config.grace;
-        let Some(peer) = self.peers.get_mut(&osd) else { return };
+        let Some(peer) = self.peers.get_mut(&osd) else { return false };
         let side = &mut peer.sides[net as usize];
         side.last_rx = Some(now);
+        let ours = side.unanswered.contains(&stamp);
         side.unanswered.retain(|sent| *sent > stamp);
         let healthy =
             peer.sides.iter().all(|s| s.unanswered.first().is_none_or(|sent| now.since(*sent) <= grace));
         if healthy && peer.reported.take().is_some() {
             out.push(HbAction::ReportAlive { osd });
         }
+        ours
     }
 
     /// The peer's port answered "refused": the process is gone.

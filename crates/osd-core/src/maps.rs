@@ -54,6 +54,8 @@ impl OsdCore {
         }
         let Some(newest) = maps.last().cloned() else { return };
         let old = std::mem::replace(&mut self.map, newest.clone());
+        self.lease_work.granted |= self.leases.set_epoch(newest.epoch);
+        let was_active = self.phase == Phase::Active;
         for map in &maps {
             self.watch_self(map);
         }
@@ -62,6 +64,9 @@ impl OsdCore {
         self.advance_all(&maps, store);
         if self.phase == Phase::Active || matches!(self.phase, Phase::Stopping { .. }) {
             self.activate_all(store);
+        }
+        if was_active && self.phase == Phase::Preboot {
+            self.say_dead();
         }
         self.update_hb_peers();
         self.out.push(OsdEffect::RequireFeatures(newest.required_features()));

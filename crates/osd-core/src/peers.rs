@@ -11,12 +11,15 @@ use messages::{
 use objstore::ObjectStore;
 use pg::PgMessage;
 use std::collections::BTreeMap;
-use types::{AddrVec, EntityType, Epoch, OsdId};
+use std::time::Duration;
+use types::{AddrVec, EntityType, Epoch, OsdId, Utime};
 
 /// `osd_heartbeat_min_peers`.
 const HB_PEERS_MIN: usize = 10;
 /// `osd_heartbeat_min_size`: heartbeats are padded to this.
 const HB_PADDING: u32 = 2000;
+/// An OSD whose lease is lacking is asked for it no more often than this.
+const LEASE_AGAIN: Duration = Duration::from_secs(1);
 
 impl OsdCore {
     pub(crate) fn on_message(
@@ -124,11 +127,14 @@ impl OsdCore {
         };
         match m.op {
             ping_op::PING => {
+                // With this answer goes our word to wait for it (see `pg::lease`). Stock has no use for the field in it.
+                let lease = self.leases.promise(from, self.mono);
                 let reply = MOsdPing {
                     fsid: self.map.fsid,
                     map_epoch: self.map.epoch,
                     op: ping_op::PING_REPLY,
                     up_from: self.sb.mounted,
+                    delta_ub_ns: i64::try_from(lease.as_nanos()).ok(),
                     ..m.clone()
                 };
                 self.send(session, Message::new(&reply, Self::features()));
@@ -139,8 +145,13 @@ impl OsdCore {
             }
             ping_op::PING_REPLY => {
                 let mut actions = Vec::new();
-                self.hb.on_reply(self.now, from, side, m.ping_stamp, &mut actions);
+                let ours = self.hb.on_reply(self.hb_now(), from, side, m.ping_stamp, &mut actions);
                 self.hb_actions(actions);
+                if ours && let Some(ns) = m.delta_ub_ns.and_then(|ns| u64::try_from(ns).ok()) {
+                    let asked = Duration::from_nanos(m.ping_stamp.as_nanos());
+                    let until = self.leases.usable_until(asked, Duration::from_nanos(ns));
+                    self.lease_work.granted |= self.leases.granted(from, m.map_epoch, until);
+                }
             }
             ping_op::YOU_DIED if m.map_epoch > self.map.epoch => self.subscribe_maps(),
             _ => {}
@@ -163,8 +174,10 @@ impl OsdCore {
 
     /// Peers are the OSDs that share a PG with us, and neighbours by number until there are enough.
     pub(crate) fn update_hb_peers(&mut self) {
+        self.lease_work.peers_due = false;
         if self.phase != Phase::Active {
             self.hb.set_peers(&BTreeMap::new());
+            self.leases.set_peers(&BTreeMap::new());
             return;
         }
         let me = self.cfg.whoami;
@@ -185,6 +198,41 @@ impl OsdCore {
         let after = (me.0 + 1..map.max_osd).chain(0..me.0).map(OsdId).filter(|o| map.is_up(*o));
         after.take(HB_PEERS_MIN).for_each(add);
         self.hb.set_peers(&wanted);
+        self.leases.set_peers(&wanted.into_iter().map(|(osd, (up_from, ..))| (osd, up_from)).collect());
+    }
+
+    /// The clock of heartbeats: the monotonic one, in the form that pings carry.
+    fn hb_now(&self) -> Utime {
+        Utime::from_nanos(self.mono.as_nanos() as u64)
+    }
+
+    /// How soon the next pings are due.
+    pub(crate) fn next_ping(&self) -> Duration {
+        if self.phase == Phase::Active { self.hb.next_round(self.hb_now()) } else { Duration::MAX }
+    }
+
+    /// What an event has changed about leases: asks for those that PGs lack, tells those that wait of new ones.
+    pub(crate) fn settle_leases(&mut self, store: &mut dyn ObjectStore) {
+        if self.lease_work.peers_due {
+            self.update_hb_peers();
+        }
+        if std::mem::take(&mut self.lease_work.granted) {
+            for pgid in std::mem::take(&mut self.lease_work.waiting) {
+                self.pg_event(pgid, pg::PgEvent::LeaseRenewed, store);
+            }
+        }
+        if self.lease_work.wanted.is_empty() || self.phase != Phase::Active {
+            return;
+        }
+        let mut actions = Vec::new();
+        for osd in std::mem::take(&mut self.lease_work.wanted) {
+            let asked = self.lease_work.asked.get(&osd);
+            if asked.is_none_or(|at| self.mono.saturating_sub(*at) >= LEASE_AGAIN) {
+                self.lease_work.asked.insert(osd, self.mono);
+                self.hb.ping(self.hb_now(), osd, &mut actions);
+            }
+        }
+        self.hb_actions(actions);
     }
 
     pub(crate) fn tick_heartbeats(&mut self) {
@@ -192,7 +240,7 @@ impl OsdCore {
             return;
         }
         let mut actions = Vec::new();
-        self.hb.on_tick(self.now, &mut actions);
+        self.hb.on_tick(self.hb_now(), &mut actions);
         self.hb_actions(actions);
     }
 
@@ -209,7 +257,7 @@ impl OsdCore {
 
     pub(crate) fn on_refused(&mut self, osd: OsdId) {
         let mut actions = Vec::new();
-        self.hb.on_refused(self.now, osd, &mut actions);
+        self.hb.on_refused(self.hb_now(), osd, &mut actions);
         self.hb_actions(actions);
     }
 

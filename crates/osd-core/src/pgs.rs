@@ -65,6 +65,8 @@ impl OsdCore {
         let before = self.next_token;
         let mut ctx = PgCtx {
             now: self.now,
+            mono: self.mono,
+            leases: &mut self.leases,
             store,
             next_token: &mut self.next_token,
             random: &mut *self.random,
@@ -114,6 +116,10 @@ impl OsdCore {
                     notifier_gid: notify.notifier_gid,
                 };
                 self.send(session, Message::new(&m, features));
+            }
+            PgEffect::NeedLease(osds) => {
+                self.lease_work.waiting.insert(pgid);
+                self.lease_work.wanted.extend(osds);
             }
             PgEffect::RequestUpThru(epoch) => self.want_up_thru(epoch),
             PgEffect::RequestPgTemp { pgid, osds } => self.want_pg_temp(pgid, osds),
@@ -220,6 +226,8 @@ impl OsdCore {
         let init = self.pg_init(pgid);
         let mut ctx = PgCtx {
             now: self.now,
+            mono: self.mono,
+            leases: &mut self.leases,
             store,
             next_token: &mut self.next_token,
             random: &mut *self.random,
@@ -227,6 +235,7 @@ impl OsdCore {
         };
         let made = Pg::create(init, MapView::shared(&map), history, past, &mut ctx);
         self.pgs.insert(pgid, PgSlot { pg: made, gone_at: None });
+        self.lease_work.peers_due = true;
         self.pg_done(pgid, before, effects);
         if let Err(e) = self.advance_pg(pgid, store) {
             return self.stop(format!("pg {pgid}: {e}"), true);
@@ -245,8 +254,9 @@ impl OsdCore {
             return self.pg_event(m.pgid, PgEvent::Message { from, epoch: m.epoch, msg: m.body }, store);
         }
         // A PG that we do not have: the sender's words decide whether we should.
-        match pg::absent::answer(m.pgid, self.cfg.whoami, from, m.epoch, &m.body, &MapView(self.map.clone()))
-        {
+        let map = MapView(self.map.clone());
+        let leases = (&self.leases, self.mono);
+        match pg::absent::answer(m.pgid, self.cfg.whoami, from, m.epoch, &m.body, &map, leases) {
             pg::absent::Absent::Ignore => {}
             pg::absent::Absent::Hold => self.hold_for_map(from, m),
             pg::absent::Absent::Reply(body) => self.send_pg(m.pgid, from, self.map.epoch, body),

@@ -68,6 +68,9 @@ impl ClusterMap for MapView {
     fn up_thru(&self, osd: OsdId) -> Epoch {
         self.0.info(osd).map_or(Epoch(0), |i| i.up_thru)
     }
+    fn dead_epoch(&self, osd: OsdId) -> Epoch {
+        self.0.xinfo(osd).map_or(Epoch(0), |x| x.dead_epoch)
+    }
     fn lost_at(&self, osd: OsdId) -> Epoch {
         self.0.info(osd).map_or(Epoch(0), |i| i.lost_at)
     }

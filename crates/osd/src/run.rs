@@ -110,7 +110,12 @@ async fn serve(config: Config, log: Log, number: i32, ready: Ready) -> anyhow::R
     let mut store = DiskStore::open(&disk_options(&config), Arc::new(move || hook.notify_one()))?;
     let size_bytes = store.statfs().total;
     let core_config = osd_config(&config, number, size_bytes)?;
-    let mut core = OsdCore::load(core_config, System::now(), Box::new(System::random_u64), &mut store)?;
+    let mut core = OsdCore::load(
+        core_config,
+        (System::now(), System::mono()),
+        Box::new(System::random_u64),
+        &mut store,
+    )?;
 
     let wanted = [EntityType::MON, EntityType::MGR, EntityType::OSD];
     let tickets = TicketStore::new(name, key, &wanted).shared();

@@ -11,6 +11,7 @@ use monc::{LinkEvent, MonLink};
 use msgr::auth::{ClientAuth, ServerAuth};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
 use osd_core::{LogLevel, Net, OsdCore, OsdEffect, OsdEvent, Peer, SessionId};
+use runtime::System;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -196,7 +197,7 @@ impl Shell {
             let mut effects = self.effects.take();
             {
                 let mut store = self.store.borrow_mut();
-                core.borrow_mut().handle(self.env.now(), event, &mut *store, &mut effects);
+                core.borrow_mut().handle((self.env.now(), System::mono()), event, &mut *store, &mut effects);
             }
             for e in effects.drain(..) {
                 self.perform(e);

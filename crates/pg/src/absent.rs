@@ -1,8 +1,10 @@
 //! What to say to a message for a PG of which this OSD has no copy.
 
 use crate::info::{PastInterval, PgHistory, PgInfo};
+use crate::lease::Leases;
 use crate::map::ClusterMap;
 use crate::msg::{LogReply, Notify, PgMsg, PullMiss};
+use std::time::Duration;
 use types::{EVersion, Epoch, OsdId, SpgId};
 
 /// The decision.
@@ -25,7 +27,8 @@ pub enum Absent {
     },
 }
 
-/// Decides on a message from `from`, sent on map `epoch`.
+/// Decides on a message from `from`, sent on map `epoch`. An answer tells of all promises in `leases`: without a copy it is not
+/// known which matter.
 pub fn answer(
     pgid: SpgId,
     whoami: OsdId,
@@ -33,6 +36,7 @@ pub fn answer(
     epoch: Epoch,
     msg: &PgMsg,
     map: &dyn ClusterMap,
+    (leases, mono): (&Leases, Duration),
 ) -> Absent {
     if epoch > map.epoch() {
         return Absent::Hold;
@@ -45,7 +49,8 @@ pub fn answer(
     let nothing = PgInfo::new(pgid);
     match msg {
         PgMsg::QueryInfo(_) if from_primary => {
-            Absent::Reply(PgMsg::Notify(Notify { info: nothing, past_intervals: Vec::new() }))
+            let rests = leases.rests(mono, |_, _| true);
+            Absent::Reply(PgMsg::Notify(Notify { info: nothing, past_intervals: Vec::new(), rests }))
         }
         PgMsg::QueryLog(_) if from_primary => Absent::Reply(PgMsg::Log(LogReply {
             info: nothing,

@@ -1,5 +1,6 @@
 //! What goes into a PG and what comes out: [`PgEvent`], [`PgEffect`], [`PgCtx`], [`ClientOp`].
 
+use crate::lease::Leases;
 use crate::map::ClusterMap;
 use crate::msg::PgMsg;
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use messages::OsdOp;
 use objstore::{CommitToken, ObjectStore};
 use osd_ops::{CopyRequest, CopyResult};
 use std::sync::Arc;
+use std::time::Duration;
 use types::{EVersion, EntityAddr, Epoch, HObject, OsdId, ReqId, SnapContext, SpgId, Utime};
 
 /// A client session, as osd-core numbers them.
@@ -118,6 +120,8 @@ pub enum PgEvent {
     Committed(CommitToken),
     /// Time passes (about once a second): recovery throttling, watch timeouts, trimming.
     Tick,
+    /// Some OSD has granted us a lease since [`PgEffect::NeedLease`].
+    LeaseRenewed,
     /// The contents that a [`PgEffect::CopyFrom`] asked for; none when the client is gone and the op with it.
     Copied {
         /// The op that waits for them.
@@ -158,6 +162,8 @@ pub enum PgEffect {
         /// What it needs.
         requests: Vec<CopyRequest>,
     },
+    /// Clients wait because these OSDs' leases have ended: ping them, then say [`PgEvent::LeaseRenewed`].
+    NeedLease(Vec<OsdId>),
     /// The monitors must record that we are alive in this epoch before we can activate (`osd_alive`).
     RequestUpThru(Epoch),
     /// The monitors should let these OSDs act for the PG; empty takes the wish back (`osd_pg_temp`).
@@ -207,6 +213,10 @@ pub struct WatchNotify {
 pub struct PgCtx<'a> {
     /// The time.
     pub now: Utime,
+    /// The monotonic clock: what leases are counted by.
+    pub mono: Duration,
+    /// Leases of the OSD, shared by its PGs.
+    pub leases: &'a mut Leases,
     /// The local store, shared by all PGs of the OSD.
     pub store: &'a mut dyn ObjectStore,
     /// Where commit tokens come from: the OSD's counter, one up for each queued transaction.
@@ -265,6 +275,8 @@ pub enum Planted {
     ForgetBackfillStart,
     NoFlush,
     StaleCommitCounts,
+    ServeWithoutLease,
+    NoWaitForLeases,
 }
 impl Default for PgConfig {
     fn default() -> Self {

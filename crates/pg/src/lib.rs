@@ -7,6 +7,8 @@
 //! - A client write is answered only when every member of the acting set has it durably; a read is answered only when
 //!   every write that it saw is so, too.
 //! - A copy speaks of its log to others only when what it says is durable.
+//! - A primary answers clients only while all other acting members have promised to wait for it, and not before every older
+//!   primary has stopped ([`lease`]).
 //! - At most one interval is live: what belongs to an older one is dropped, clients send again.
 //!
 //! Deliberately absent: sockets, maps as bytes, caps (osd-core), what ops mean (osd-ops), scrub, EC pools.
@@ -31,6 +33,7 @@ mod backfill;
 pub mod engine;
 pub mod fuzz;
 pub mod info;
+pub mod lease;
 pub mod log;
 pub mod map;
 pub mod merge;
@@ -44,11 +47,13 @@ mod primary;
 mod recovery;
 mod replica;
 mod report;
+mod serve;
 pub mod status;
 
 pub use api::*;
 pub use engine::{ExecCtx, OpClass, OpEngine, Outcome};
 pub use info::{PastInterval, PgCounters, PgHistory, PgInfo};
+pub use lease::Leases;
 pub use log::{EntryKind, LogEntry, PgLog};
 pub use map::{ClusterMap, Placement, PoolView};
 pub use msg::{MSG_LOLIGO_PG, PgMessage, PgMsg};

@@ -59,6 +59,10 @@ pub trait ClusterMap {
     fn up_from(&self, osd: OsdId) -> Epoch;
     /// Last epoch in which it is known to have been alive by its own word.
     fn up_thru(&self, osd: OsdId) -> Epoch;
+    /// Newest epoch in which it was known to be dead, and not only silent (`osd_xinfo_t::dead_epoch`).
+    fn dead_epoch(&self, _osd: OsdId) -> Epoch {
+        Epoch(0)
+    }
     /// Epoch in which an operator declared its data lost (0: never).
     fn lost_at(&self, osd: OsdId) -> Epoch;
     /// The cluster-wide FULL flag.

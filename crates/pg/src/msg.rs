@@ -4,6 +4,7 @@
 //! drops it. Bulk bytes travel in the data part and are shared, not copied.
 
 use crate::info::{PastInterval, PgCounters, PgHistory, PgInfo, record};
+use crate::lease::Rests;
 use crate::log::{LogDup, LogEntry};
 use crate::missing::Missing;
 use bytes::{Bytes, BytesMut};
@@ -90,6 +91,8 @@ record! {
         info: PgInfo,
         /// Its past intervals.
         past_intervals: Vec<PastInterval>,
+        /// What is left of the promises that its OSD gave to primaries of those.
+        rests: Rests,
     }
 }
 record! {
@@ -124,6 +127,8 @@ record! {
         reset: bool,
         /// Where the receiver's copy is complete up to, when `!reset`.
         last_backfill: HObject,
+        /// Older primaries that the sender waits for.
+        rests: Rests,
     }
 }
 record! {
@@ -133,6 +138,8 @@ record! {
         activated: Epoch,
         /// The member's info after it.
         info: PgInfo,
+        /// For so long it promises to wait for the sender.
+        lease_ms: u32,
     }
 }
 record! {

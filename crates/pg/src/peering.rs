@@ -5,6 +5,7 @@
 
 use crate::api::{PgCtx, PgEffect};
 use crate::info::PgInfo;
+use crate::lease::Rests;
 use crate::merge;
 use crate::missing::Missing;
 use crate::msg::*;
@@ -87,6 +88,7 @@ impl Pg {
 
     /// A copy told of itself.
     pub(crate) fn on_notify(&mut self, ctx: &mut PgCtx<'_>, from: OsdId, n: Notify) {
+        self.heard_promises(ctx, from, &n.rests);
         let peered = matches!(self.state, PgState::Activating | PgState::Active);
         if peered {
             if self.primary.members.contains(&from) {
@@ -412,7 +414,11 @@ impl Pg {
                 }
             }
             PgState::WaitUpThru => self.check_up_thru(ctx),
-            PgState::Activating | PgState::Active => self.check_sources(ctx),
+            PgState::Activating | PgState::Active => {
+                self.forget_the_dead();
+                self.check_sources(ctx);
+                self.resume(ctx);
+            }
             _ => {}
         }
         self.queue_snap_trims();
@@ -428,8 +434,10 @@ impl Pg {
         self.primary.waiting_activation = self.primary.members.clone();
         self.primary.waiting_activation.insert(self.whoami);
         self.primary.recovery_bytes_left = self.cfg.recovery_bytes_per_tick;
+        let rests = self.find_old_primaries(ctx);
+        self.activation_sent(ctx);
         for osd in self.primary.members.clone() {
-            self.activate_member(ctx, osd);
+            self.activate_member(ctx, osd, rests.clone());
             if self.primary.backfill_targets.contains(&osd) {
                 let mut from = self.primary.peer_info[&osd].last_backfill.clone();
                 if planted!(self.cfg, ForgetBackfillStart) {
@@ -441,7 +449,7 @@ impl Pg {
         self.queue(ctx, Transaction::new(), MetaDelta::default(), vec![OnCommit::Activated]);
     }
 
-    fn activate_member(&mut self, ctx: &mut PgCtx<'_>, osd: OsdId) {
+    fn activate_member(&mut self, ctx: &mut PgCtx<'_>, osd: OsdId, rests: Rests) {
         let Some(pi) = self.primary.peer_info.get(&osd).cloned() else {
             panic!("osd.{osd} is a member of pg {} and was never heard", self.pgid)
         };
@@ -464,6 +472,7 @@ impl Pg {
             past_intervals: self.past.clone(),
             reset,
             last_backfill: last_backfill.clone(),
+            rests,
         };
         let pi = self.primary.peer_info.get_mut(&osd).expect("just seen");
         pi.last_update = self.info.last_update;
@@ -474,6 +483,7 @@ impl Pg {
 
     pub(crate) fn on_activate_ack(&mut self, ctx: &mut PgCtx<'_>, from: OsdId, a: ActivateAck) {
         if a.activated == self.primary.activation_epoch {
+            self.activation_acked(ctx, from, a.lease_ms);
             self.activated(ctx, from);
         }
     }
@@ -501,7 +511,7 @@ impl Pg {
         self.queue_snap_trims();
         self.look_for_unfound(ctx);
         self.kick_recovery(ctx);
-        self.requeue_waiting(ctx);
+        self.resume(ctx);
     }
     pub(crate) fn share_history(&mut self, ctx: &mut PgCtx<'_>, clean: bool) {
         let s =
@@ -535,7 +545,8 @@ impl Pg {
             self.ask_pg_temp(ctx);
             return;
         }
-        if self.placement.acting.len() < self.size() {
+        // Past intervals are needed while a primary of one of them may serve.
+        if self.placement.acting.len() < self.size() || self.waits_for_old(ctx) {
             return;
         }
         self.primary.clean = true;

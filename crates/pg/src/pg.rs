@@ -292,6 +292,7 @@ impl Pg {
             PgEvent::Copied { op, results } => self.copied(ctx, op, results),
             PgEvent::Committed(token) => self.committed(ctx, token),
             PgEvent::Tick => self.tick(ctx),
+            PgEvent::LeaseRenewed => self.resume(ctx),
             PgEvent::Repair(oid) => self.mark_corrupt(ctx, &oid),
         }
         self.publish(ctx);
@@ -375,8 +376,9 @@ impl Pg {
             OnCommit::Removed => ctx.out.push(PgEffect::Gone(self.pgid)),
         }
     }
-    pub(crate) fn send(&mut self, ctx: &mut PgCtx<'_>, osd: OsdId, msg: PgMsg) {
+    pub(crate) fn send(&mut self, ctx: &mut PgCtx<'_>, osd: OsdId, mut msg: PgMsg) {
         assert_ne!(osd, self.whoami, "a PG does not write to itself: {}", msg.name());
+        self.complete_message(ctx, osd, &mut msg);
         ctx.out.push(PgEffect::SendToOsd { osd, epoch: self.map.epoch(), msg });
     }
 
@@ -489,7 +491,8 @@ impl Pg {
         }
     }
     pub(crate) fn notify(&self) -> PgMsg {
-        PgMsg::Notify(Notify { info: self.info.clone(), past_intervals: self.past.clone() })
+        let (info, past_intervals) = (self.info.clone(), self.past.clone());
+        PgMsg::Notify(Notify { info, past_intervals, ..Notify::default() })
     }
 
     /// The copy goes: its pool is gone, or the primary does not need it.

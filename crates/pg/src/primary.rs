@@ -91,6 +91,7 @@ pub(crate) struct Primary {
     pub bad_sources: BTreeMap<HObject, BTreeSet<OsdId>>,
     pub recovery_bytes_left: u64,
     pub client_active: bool,
+    pub serving: crate::serve::Serving,
     pub backfills: BTreeMap<OsdId, crate::backfill::Target>,
     pub snap_trimq: BTreeSet<SnapId>,
     pub snap_trimming: bool,
@@ -133,7 +134,8 @@ impl Pg {
         {
             return;
         }
-        if self.reset_due || !self.serves() || !self.waiting_for_active.is_empty() {
+        let waits = self.reset_due || !self.serves() || !self.waiting_for_active.is_empty();
+        if waits || !self.may_answer(ctx) {
             self.wait_for_active(op);
             return;
         }
@@ -147,10 +149,8 @@ impl Pg {
         self.waiting_bytes += cost;
         self.waiting_for_active.push_back(op);
     }
+    /// Runs what waited for the PG to serve. The caller has made sure that clients may be answered.
     pub(crate) fn requeue_waiting(&mut self, ctx: &mut PgCtx<'_>) {
-        if !self.serves() {
-            return;
-        }
         self.waiting_bytes = 0;
         for op in std::mem::take(&mut self.waiting_for_active) {
             self.do_op(ctx, op);
@@ -549,6 +549,9 @@ impl Pg {
         if !degraded {
             self.primary.urgent.remove(head);
         }
+        if self.primary.waiting_for_object.contains_key(head) && !self.may_answer(ctx) {
+            return self.run_with_lease(head);
+        }
         let Some(mut ops) = self.primary.waiting_for_object.remove(head) else { return };
         while let Some(op) = ops.front() {
             // Reads need our copy only; the first write keeps its place and all behind it.
@@ -584,7 +587,9 @@ impl Pg {
             PgState::WaitUpThru => ctx.out.push(PgEffect::RequestUpThru(self.interval())),
             PgState::Active => {
                 self.ask_pg_temp(ctx);
-                if self.serves() {
+                self.resume(ctx);
+                // A watcher that cannot be answered is not late.
+                if self.serves() && self.may_answer(ctx) {
                     for oid in self.engine.tick(ctx.now, ctx.out) {
                         self.expire_watches(ctx, &oid);
                     }

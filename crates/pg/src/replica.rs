@@ -32,6 +32,7 @@ impl Pg {
     }
 
     pub(crate) fn on_activate(&mut self, ctx: &mut PgCtx<'_>, from: OsdId, a: Activate) {
+        self.learn_old_primaries(ctx, &a.rests);
         let (old_log, old_missing) = (self.log.clone(), self.missing.clone());
         let mut txn = Transaction::new();
         let mut met = false;
@@ -89,7 +90,8 @@ impl Pg {
         meta.log_diff(&old_log, &self.log);
         meta.missing_diff(&old_missing, &self.missing);
         self.state = PgState::ReplicaActive;
-        let ack = ActivateAck { activated: a.info.last_epoch_started, info: self.info.clone() };
+        let activated = a.info.last_epoch_started;
+        let ack = ActivateAck { activated, info: self.info.clone(), ..ActivateAck::default() };
         self.queue(ctx, txn, meta, vec![OnCommit::Send(from, PgMsg::ActivateAck(ack))]);
     }
 

@@ -25,6 +25,11 @@ impl Pg {
         match self.state {
             PgState::Active => {
                 s |= if self.serves() { state::ACTIVE } else { state::PEERED };
+                if self.primary.serving.waiting {
+                    s |= state::WAIT;
+                } else if self.primary.serving.laggy {
+                    s |= state::LAGGY;
+                }
                 if self.primary.clean && !self.any_missing() {
                     s |= state::CLEAN;
                 }

@@ -32,6 +32,8 @@ pub mod state {
     pub const PEERED: u64 = 1 << 25;
     pub const SNAPTRIM: u64 = 1 << 26;
     pub const SNAPTRIM_WAIT: u64 = 1 << 27;
+    pub const LAGGY: u64 = 1 << 33;
+    pub const WAIT: u64 = 1 << 34;
 
     /// Names in the order that stock prints them.
     pub const NAMES: &[(u64, &str)] = &[
@@ -60,6 +62,8 @@ pub mod state {
         (PEERED, "peered"),
         (SNAPTRIM, "snaptrim"),
         (SNAPTRIM_WAIT, "snaptrim_wait"),
+        (LAGGY, "laggy"),
+        (WAIT, "wait"),
     ];
 
     /// `active+clean`, as stock prints it.

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use messages::{Message, Payload};
 use objstore::{CollId, Transaction, TxnOp};
+use pg::lease::{Rest, Rests};
 use pg::msg::*;
 use pg::{EntryKind, LogEntry, PgHistory, PgInfo};
-use types::{EVersion, EntityName, Epoch, HObject, PgId, ReqId, SnapId, SpgId};
+use types::{EVersion, EntityName, Epoch, HObject, OsdId, PgId, ReqId, SnapId, SpgId};
 
 const PGID: SpgId = SpgId::replicated(PgId::new(3, 7));
 
@@ -34,7 +35,11 @@ fn all() -> Vec<PgMsg> {
     vec![
         PgMsg::QueryInfo(QueryInfo { history: history.clone() }),
         PgMsg::QueryLog(QueryLog { since: EVersion::new(1, 2), history: history.clone() }),
-        PgMsg::Notify(Notify { info: info.clone(), past_intervals: vec![Default::default()] }),
+        PgMsg::Notify(Notify {
+            info: info.clone(),
+            past_intervals: vec![Default::default()],
+            rests: Rests(vec![Rest { osd: OsdId(3), epoch: Epoch(7), rest_ms: 900 }]),
+        }),
         PgMsg::Log(LogReply { info: info.clone(), entries: vec![entry(1), entry(2)], ..LogReply::default() }),
         PgMsg::Activate(Activate {
             info: info.clone(),
@@ -42,7 +47,7 @@ fn all() -> Vec<PgMsg> {
             reset: true,
             ..Activate::default()
         }),
-        PgMsg::ActivateAck(ActivateAck { activated: Epoch(3), info }),
+        PgMsg::ActivateAck(ActivateAck { activated: Epoch(3), info, lease_ms: 16_000 }),
         PgMsg::Share(Share { history: history.clone(), clean: true, purged_snaps: [SnapId(3)].into() }),
         PgMsg::RepOp(RepOp { seq: 9, entries: vec![entry(3)], txn, ..RepOp::default() }),
         PgMsg::RepOpAck(RepOpAck { seq: 9, last_complete: EVersion::new(4, 3) }),

@@ -13,6 +13,12 @@ impl System {
         Utime { sec: u32::try_from(d.as_secs()).unwrap_or(u32::MAX), nsec: d.subsec_nanos() }
     }
 
+    /// Time since the host has started, sleep included: it never steps.
+    pub fn mono() -> std::time::Duration {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        std::time::Duration::new(t.tv_sec.unsigned_abs(), u32::try_from(t.tv_nsec).unwrap_or(0))
+    }
+
     /// Fills `buf` with random bytes.
     ///
     /// # Panics

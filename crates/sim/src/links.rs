@@ -32,7 +32,7 @@ impl World {
     pub(crate) fn on_handshake(&mut self, sid: Sid) {
         let Some(s) = self.net.sessions.get(&sid) else { return };
         let [a, b] = s.ends;
-        let chan = s.chan;
+        let (chan, target) = (s.chan, s.target);
         if s.ended[0] || !self.alive(a.node, a.inc) {
             self.net.sessions.remove(&sid);
             return;
@@ -53,7 +53,11 @@ impl World {
                     self.after(wait, Ev::Handshake(sid));
                 }
                 _ => {
-                    if let (Node::Osd(i), Node::Osd(peer)) = (a.node, b.node) {
+                    // As the daemon's shell does: what is refused at an earlier life's address says nothing.
+                    if let (Node::Osd(i), Node::Osd(peer), Chan::Osd(net)) = (a.node, b.node, chan)
+                        && let Some(run) = self.osds[i].run.as_ref()
+                        && run.core.is_at(OsdId(peer as i32), net, &types::AddrVec(vec![target]))
+                    {
                         let ev = osd_core::OsdEvent::Refused { osd: OsdId(peer as i32) };
                         self.osd_event(i, ev);
                     }

@@ -9,14 +9,14 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject ack-before-sync] [--healthy] [--islands] [--keep-going]
-       loligo-sim --seed S [--trace] [--inject ack-before-sync] [--healthy] [--islands]
+usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject BUG] [--healthy] [--keep-going]
+       loligo-sim --seed S [--trace] [--inject BUG] [--healthy]
 
 Runs N seeds (500), each a whole cluster with faults on one thread, from seed S (1) on.
 --seed S         one seed; with --trace every event is printed
---inject BUG     puts a bug in on purpose: exits 0 when it is found, 1 when it is not
+--inject BUG     puts a bug in on purpose: exits 0 when it is found, 1 when it is not. Bugs: ack-before-sync,
+                 serve-without-lease, no-wait-for-leases
 --healthy        no faults
---islands        an OSD and a client may be cut off together: finds stale reads while PGs have no read leases
 --keep-going     goes on after a failure and lists all of them";
 
 #[derive(Clone)]
@@ -54,12 +54,12 @@ fn parse() -> Result<Args, String> {
             }
             "--trace" => a.opts.trace = true,
             "--healthy" => a.opts.healthy = true,
-            "--islands" => a.opts.islands = true,
             "--keep-going" => a.keep_going = true,
-            "--inject" => match args.next().as_deref() {
-                Some("ack-before-sync") => a.opts.inject = Some(Inject::AckBeforeSync),
-                other => return Err(format!("--inject {other:?}: there is only ack-before-sync")),
-            },
+            "--inject" => {
+                let name = args.next().unwrap_or_default();
+                let known = Inject::ALL.into_iter().find(|(n, _)| *n == name);
+                a.opts.inject = Some(known.ok_or(format!("--inject {name:?}: not known"))?.1);
+            }
             "--help" | "-h" => return Err(String::new()),
             other => return Err(format!("unknown argument {other:?}")),
         }

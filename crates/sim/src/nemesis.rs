@@ -108,11 +108,10 @@ pub struct Nemesis {
 
 impl Nemesis {
     /// Drawn from the seed; nothing goes wrong in a healthy run.
-    pub fn new(seed: u64, healthy: bool, islands: bool) -> Nemesis {
+    pub fn new(seed: u64, healthy: bool) -> Nemesis {
         let mut rng = Rng::new(seed, 4);
         let some = *rng.pick(&[250, 400, 700]);
         let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| rng.chance(some)).collect();
-        kinds.retain(|k| islands || *k != Kind::Island);
         if kinds.is_empty() {
             kinds.push(Kind::OsdPower);
         }

@@ -75,7 +75,7 @@ impl World {
         if self.osds[i].run.is_some() {
             return;
         }
-        let now = self.utime();
+        let (now, mono) = (self.utime(), self.mono(i));
         let node = &mut self.osds[i];
         node.power_off = false;
         node.inc += 1;
@@ -88,7 +88,8 @@ impl World {
             Ok(s) => s,
             Err(e) => return self.fail(format!("osd.{i}: the store does not open after a crash: {e}")),
         };
-        let mut store = TapStore { store, queued: Vec::new(), tap: self.opts.inject.is_some() };
+        let mut store =
+            TapStore { store, queued: Vec::new(), tap: self.opts.inject == Some(Inject::AckBeforeSync) };
         let mut addrs: BTreeMap<Net, EntityAddr> = BTreeMap::new();
         for net in [Net::Public, Net::Cluster, Net::HbBack, Net::HbFront] {
             let port = 6800 + (inc as u16 % 1000) * 8 + net as u16;
@@ -106,9 +107,14 @@ impl World {
         cfg.heartbeat.report_again = Duration::from_secs(2);
         cfg.beacon_interval = Duration::from_secs(60);
         cfg.pg = self.nemesis.pg_config();
+        cfg.pg.planted = match self.opts.inject {
+            Some(Inject::ServeWithoutLease) => Some(pg::Planted::ServeWithoutLease),
+            Some(Inject::NoWaitForLeases) => Some(pg::Planted::NoWaitForLeases),
+            Some(Inject::AckBeforeSync) | None => None,
+        };
         let mut dice = Rng::new(self.rng.roll(), 7);
         let random = Box::new(move || dice.roll());
-        let mut core = match OsdCore::load(cfg, now, random, &mut store) {
+        let mut core = match OsdCore::load(cfg, (now, mono), random, &mut store) {
             Ok(c) => c,
             Err(e) => {
                 let mut text = e.to_string();
@@ -159,7 +165,7 @@ impl World {
 
     /// Gives the core one event and carries out what it wants.
     pub fn osd_event(&mut self, i: usize, event: OsdEvent) {
-        let now = self.utime();
+        let now = (self.utime(), self.mono(i));
         let Some(run) = self.osds[i].run.as_mut() else { return };
         let mut effects = Vec::new();
         run.core.handle(now, event, &mut run.store, &mut effects);

@@ -15,6 +15,7 @@ use crate::workload::Workload;
 use objstore::CommitToken;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 use types::{Fsid, Utime};
 
 /// One microsecond.
@@ -37,8 +38,6 @@ pub struct Options {
     pub inject: Option<Inject>,
     /// No faults at all.
     pub healthy: bool,
-    /// An OSD and a client may be cut off together ([`crate::nemesis::Kind::Island`]).
-    pub islands: bool,
 }
 
 /// Bugs to put in on purpose.
@@ -46,6 +45,19 @@ pub struct Options {
 pub enum Inject {
     /// The shell reports transactions durable before the disk has synced them.
     AckBeforeSync,
+    /// Primaries answer clients without leases.
+    ServeWithoutLease,
+    /// New primaries do not wait until the leases of older ones have ended.
+    NoWaitForLeases,
+}
+
+impl Inject {
+    /// All of them, by name.
+    pub const ALL: [(&'static str, Inject); 3] = [
+        ("ack-before-sync", Inject::AckBeforeSync),
+        ("serve-without-lease", Inject::ServeWithoutLease),
+        ("no-wait-for-leases", Inject::NoWaitForLeases),
+    ];
 }
 
 /// What happens.
@@ -180,7 +192,7 @@ impl World {
     /// A cluster that has not started, drawn from the seed.
     pub fn new(seed: u64, opts: Options) -> World {
         let mut rng = Rng::new(seed, 1);
-        let nemesis = Nemesis::new(seed, opts.healthy, opts.islands);
+        let nemesis = Nemesis::new(seed, opts.healthy);
         let mut net = Net::default();
         net.delay = *rng.pick(&[(30 * US, 100 * US), (50 * US, 500 * US), (200 * US, 3 * MS)]);
         net.spike_permille = *rng.pick(&[0, 1, 5, 20]);
@@ -212,6 +224,10 @@ impl World {
     /// The clock as processes see it.
     pub fn utime(&self) -> Utime {
         Utime::from_nanos(EPOCH_SECS * SEC + self.now)
+    }
+    /// The monotonic clock of an OSD's host. Hosts were not started together.
+    pub fn mono(&self, osd: usize) -> Duration {
+        Duration::from_nanos(self.now + (osd as u64 + 1) * 1000 * SEC)
     }
     /// Lets `ev` happen after a while.
     pub fn after(&mut self, wait: u64, ev: Ev) {

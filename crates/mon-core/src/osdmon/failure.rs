@@ -69,6 +69,10 @@ impl Failures {
         let latest = m.values().map(|r| r.since).max().unwrap_or(now);
         now.since(latest) >= grace
     }
+    /// True when somebody found the target's port closed: its process is gone.
+    pub fn is_immediate(&self, target: OsdId) -> bool {
+        self.by_target.get(&target).is_some_and(|m| m.values().any(|r| r.immediate))
+    }
     /// Number of reporters of a target.
     pub fn reporters(&self, target: OsdId) -> usize {
         self.by_target.get(&target).map_or(0, BTreeMap::len)

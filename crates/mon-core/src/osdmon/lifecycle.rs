@@ -133,6 +133,14 @@ impl MonCore {
         self.clog("cluster", LogPrio::INFO, format!("osd.{osd} marked down: {why}"));
     }
 
+    /// Stages that a process that was up is not only silent but gone: new primaries need not wait for its leases.
+    fn mark_dead(&mut self, osd: OsdId) {
+        let epoch = self.osd.map.epoch;
+        if let Some(x) = Arc::make_mut(&mut self.osd.next().osd_xinfo).get_mut(osd.0 as usize) {
+            x.dead_epoch = x.dead_epoch.max(epoch);
+        }
+    }
+
     /// `can_mark_down`: the flags allow it, and enough OSDs would be left.
     pub(crate) fn can_mark_down(&self, osd: OsdId) -> bool {
         let m = self.osd.peek();
@@ -206,6 +214,7 @@ impl MonCore {
             if !self.osd.failures.is_failed(target, self.now, grace, min, of) || !self.can_mark_down(target) {
                 continue;
             }
+            let dead = self.osd.failures.is_immediate(target);
             let n = self.osd.failures.reporters(target);
             let text = format!(
                 "osd.{target} failed ({n} reporters from different {level} after {} >= grace {})",
@@ -214,6 +223,9 @@ impl MonCore {
             );
             self.clog("cluster", LogPrio::INFO, text);
             self.mark_down(target, "reported failed");
+            if dead {
+                self.mark_dead(target);
+            }
         }
     }
 
@@ -227,8 +239,7 @@ impl MonCore {
         if self.osd.map.is_up(osd) && self.osd.map.addrs(osd) == Some(&m.target_addrs) && !blocked {
             self.mark_down(osd, "it said so");
             if m.down_and_dead {
-                let epoch = self.osd.map.epoch;
-                Arc::make_mut(&mut self.osd.next().osd_xinfo)[osd.0 as usize].dead_epoch = epoch;
+                self.mark_dead(osd);
             }
         }
         if m.request_ack {
@@ -247,8 +258,10 @@ impl MonCore {
         {
             return;
         }
+        let epoch = self.osd.map.epoch;
         let x = &mut Arc::make_mut(&mut self.osd.next().osd_xinfo)[osd.0 as usize];
-        x.dead_epoch = x.dead_epoch.max(m.epoch);
+        // It speaks of a map that it has seen.
+        x.dead_epoch = x.dead_epoch.max(m.epoch.min(epoch));
         self.maps_after_commit(id, m.epoch.0 + 1);
     }
 

@@ -208,8 +208,11 @@ impl Sim {
         let rng = &mut self.rng;
         let r = {
             let mut random = || rng.next();
+            let mut leases = Leases::off();
             let mut ctx = PgCtx {
                 now: Utime::from_nanos(self.now * 1_000_000),
+                mono: std::time::Duration::from_millis(self.now),
+                leases: &mut leases,
                 store: &mut store,
                 next_token: &mut tokens,
                 random: &mut random,
@@ -277,6 +280,7 @@ impl Sim {
             PgEffect::StatsDirty
             | PgEffect::Created(_)
             | PgEffect::WatchNotify { .. }
+            | PgEffect::NeedLease(_)
             | PgEffect::CopyFrom { .. } => {}
         }
     }
@@ -337,7 +341,8 @@ impl Sim {
             return self.event(n, PgEvent::Message { from, epoch, msg });
         }
         let m = self.map(self.nodes[n].epoch);
-        match absent::answer(PGID, OsdId(n as i32), from, epoch, &msg, m.as_ref()) {
+        let no_leases = (&Leases::off(), std::time::Duration::ZERO);
+        match absent::answer(PGID, OsdId(n as i32), from, epoch, &msg, m.as_ref(), no_leases) {
             Absent::Ignore => {}
             Absent::Hold => self.nodes[n].held.push_back((from, epoch, msg)),
             Absent::Reply(msg) => {
