@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod fs;
 pub mod fuzz;
 pub mod kinds;
+pub mod known_crc;
 mod macros;
 pub mod mgr;
 pub mod mon;

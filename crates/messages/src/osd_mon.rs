@@ -7,8 +7,8 @@
 use crate::macros::{PaxosHeader, message};
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::collections::BTreeMap;
+use types::past_intervals::PastIntervals;
 use types::pgstat::{OsdStat, PgHistory, PgStat, StoreStatfs};
-use types::raw::RawStruct;
 use types::superblock::OsdSuperblock;
 use types::{AddrVec, EVersion, Epoch, Fsid, OsdId, PgId, PoolId, SnapId, SpgId, Utime};
 
@@ -24,27 +24,13 @@ pub mod failure_flags {
 /// When a new PG was created: epoch and time.
 pub type PgCreated = (Epoch, Utime);
 
-/// History and past intervals (`PastIntervals`, not understood here) of a PG that an OSD shall create.
+/// History and past intervals of a PG that an OSD shall create.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PgCreateExtra {
     /// History.
     pub history: PgHistory,
-    /// Past intervals.
-    pub past_intervals: RawStruct,
-}
-impl PgCreateExtra {
-    /// A history with no past intervals, as a new PG has it.
-    pub fn new(history: PgHistory) -> PgCreateExtra {
-        // PastIntervals 1/1 that holds the replicated representation (2) of its kind, without intervals: what stock
-        // monitors send. A reader asserts on a missing representation.
-        let mut e = Encoder::new(denc::Features::ALL);
-        e.versioned(1, 1, |e| {
-            e.u8(2);
-            e.versioned(1, 1, |e| e.raw(&[0; 16]));
-        });
-        let past_intervals = denc::from_bytes_exact(&e.finish()).expect("just encoded as a versioned struct");
-        PgCreateExtra { history, past_intervals }
-    }
+    /// Past intervals: empty unless the PG's mapping has changed since it was ordered.
+    pub past_intervals: PastIntervals,
 }
 impl Encode for PgCreateExtra {
     fn encode(&self, e: &mut Encoder) {

@@ -3,8 +3,8 @@
 use crate::event::{Peer, SessionId};
 use denc::Features;
 use messages::mon::SubItem;
-use std::collections::{BTreeMap, BTreeSet};
-use types::{EntityType, PgId};
+use std::collections::BTreeMap;
+use types::{EntityType, Epoch, PgId};
 
 /// Subscriptions that one session may hold.
 pub const SUBS_MAX: usize = 32;
@@ -22,8 +22,8 @@ pub struct Session {
     pub config_sent: Option<BTreeMap<String, String>>,
     /// Newest OSDMap epoch it was sent.
     pub osd_epoch: u32,
-    /// PGs it was told to create.
-    pub creates_sent: BTreeSet<PgId>,
+    /// PGs it was told to create, each with the interval in which it was told.
+    pub creates_sent: BTreeMap<PgId, Epoch>,
     /// Host name it gave in its subscription.
     pub hostname: String,
 }
@@ -37,7 +37,7 @@ impl Session {
             subs: BTreeMap::new(),
             config_sent: None,
             osd_epoch: 0,
-            creates_sent: BTreeSet::new(),
+            creates_sent: BTreeMap::new(),
             hostname: String::new(),
         }
     }

@@ -19,6 +19,7 @@ pub mod mgrmap;
 pub mod monmap;
 pub mod osdmap;
 pub mod osdstat;
+pub mod past_intervals;
 pub mod pgstat;
 pub mod pool;
 pub mod raw;

@@ -6,12 +6,14 @@
 //! History: every incremental since `first`; a full map at every [`FULL_EVERY`]th epoch and at the newest. Any full map in between is
 //! rebuilt.
 
+mod creating;
 mod diff;
 mod failure;
 mod lifecycle;
 mod publish;
 mod tick;
 
+pub use creating::Creating;
 pub use diff::diff;
 pub use failure::Failures;
 pub(crate) use lifecycle::{set_state, set_weight};
@@ -19,7 +21,7 @@ pub(crate) use lifecycle::{set_state, set_weight};
 use crate::kv::{Batch, Kv, num_key};
 use crate::table::Table;
 use bytes::Bytes;
-use denc::{Decode, Decoder, DencError, Encode, Encoder, Features};
+use denc::{DencError, Encode, Encoder, Features};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::interval_set::IntervalSet;
@@ -42,26 +44,6 @@ pub const SIGNIFICANT: u64 = features::SERVER_NAUTILUS
     | features::SERVER_OCTOPUS
     | features::SERVER_PACIFIC
     | features::MSG_ADDR2;
-
-/// A PG that its pool created and no OSD has reported yet.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Creating {
-    /// Epoch of creation.
-    pub epoch: Epoch,
-    /// Time of creation.
-    pub stamp: Utime,
-}
-impl Encode for Creating {
-    fn encode(&self, e: &mut Encoder) {
-        e.put(&self.epoch);
-        e.put(&self.stamp);
-    }
-}
-impl Decode for Creating {
-    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        Ok(Creating { epoch: d.get()?, stamp: d.get()? })
-    }
-}
 
 /// The service.
 pub struct OsdMon {
@@ -171,9 +153,16 @@ impl OsdMon {
         if epoch > 1 && !(epoch - 1).is_multiple_of(FULL_EVERY) && epoch - 1 != self.first {
             batch.delete(num_key("osdmap/full/", u64::from(epoch - 1)));
         }
+        for (name, mut c) in self.creating.next_all() {
+            if let Ok(pg) = name.parse()
+                && c.follow(pg, &self.map, &m)
+            {
+                self.creating.set(name, c);
+            }
+        }
         for pg in std::mem::take(&mut self.new_creating) {
             if m.pools.contains_key(&pg.pool) {
-                self.creating.set(pg.to_string(), Creating { epoch: inc.epoch, stamp: now });
+                self.creating.set(pg.to_string(), Creating::new(pg, &m, now));
             }
         }
         for pool in &inc.old_pools {

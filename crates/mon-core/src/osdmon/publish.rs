@@ -5,7 +5,6 @@ use crate::event::SessionId;
 use messages::osd_mon::PgCreateExtra;
 use messages::{MOsdMap, MOsdPgCreate2, Message};
 use std::collections::BTreeMap;
-use types::pgstat::PgHistory;
 use types::{Epoch, OsdId, PgId, SpgId};
 
 /// Maps in one message (`osd_map_message_max`).
@@ -117,32 +116,28 @@ impl MonCore {
         if self.osd.creating.is_empty() {
             return;
         }
-        let map = &self.osd.map;
-        let mut m = MOsdPgCreate2 { epoch: map.epoch, ..MOsdPgCreate2::default() };
+        let mut m = MOsdPgCreate2 { epoch: self.osd.map.epoch, ..MOsdPgCreate2::default() };
+        let mut told = Vec::new();
         for (name, c) in self.osd.creating.iter() {
             let Ok(pg) = name.parse::<PgId>() else { continue };
-            if map.acting_primary(pg) != Some(OsdId(osd)) || s.creates_sent.contains(&pg) {
+            // Told once in each interval: in an earlier one it may have found that it was not its business.
+            if c.acting_primary != Some(OsdId(osd)) || s.creates_sent.get(&pg) == Some(&c.same_interval_since)
+            {
                 continue;
             }
             let spg = SpgId::replicated(pg);
             m.pgs.insert(spg, (c.epoch, c.stamp));
-            let history = PgHistory {
-                epoch_created: c.epoch,
-                epoch_pool_created: c.epoch,
-                last_scrub_stamp: c.stamp,
-                last_deep_scrub_stamp: c.stamp,
-                last_clean_scrub_stamp: c.stamp,
-                ..PgHistory::default()
-            };
-            m.pg_extra.insert(spg, PgCreateExtra::new(history));
+            let extra = PgCreateExtra { history: c.history(), past_intervals: c.past.clone() };
+            m.pg_extra.insert(spg, extra);
+            told.push((pg, c.same_interval_since));
         }
         if m.pgs.is_empty() {
             return;
         }
         let f = s.features();
-        let told: Vec<PgId> = m.pgs.keys().map(|p| p.pg).collect();
         self.send(id, Message::new(&m, f));
         if let Some(s) = self.sessions.get_mut(&id) {
+            s.creates_sent.retain(|pg, _| self.osd.creating.get(&pg.to_string()).is_some());
             s.creates_sent.extend(told);
         }
     }
