@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Crates by ring; a crate may depend on its own ring and the rings inside it.
 const RINGS: &[(u8, &[&str])] = &[
     (1, &["denc", "crush", "types", "messages", "objstore"]),
-    (2, &["msgr", "cephx", "cls", "osd-ops", "pg", "osd-core", "store-core", "mon-core"]),
+    (2, &["msgr", "cephx", "cls", "osd-ops", "pg", "osd-core", "store-core", "mon-core", "quorum"]),
     (3, &["net", "disk", "runtime", "monc"]),
     (4, &["mon", "osd", "cli", "sim", "testkit", "fuzz", "xtask"]),
 ];
