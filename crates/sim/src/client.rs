@@ -13,7 +13,7 @@ use messages::{
     MMonSubscribe, MOsdMap, MOsdOp, MOsdOpReply, MPoolOp, MPoolOpReply, Message, OpCode, OsdFlags, OsdOp,
     PaxosHeader, Payload,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::osdmap::{OsdMap, OsdMapIncremental, UpActing};
 use types::{Epoch, ObjectLocator, OsdId, PgId, PoolId, SnapContext, SnapId, SpgId};
 
@@ -251,6 +251,8 @@ impl World {
         let before = self.clients[c].map.epoch;
         let mut map = self.clients[c].map.clone();
         let last = m.last_epoch();
+        // Requests whose target was elsewhere in some epoch: a primary that was not one for a while has dropped them.
+        let mut moved: BTreeSet<u64> = BTreeSet::new();
         while map.epoch < last {
             let next = map.epoch.next();
             let inc = m.incremental_maps.get(&next).filter(|_| map.epoch > Epoch(0));
@@ -267,31 +269,37 @@ impl World {
                     Ok(m) => m,
                     Err(e) => return self.fail(format!("client {c}: bad full map: {e}")),
                 };
+                moved.extend(self.clients[c].ops.keys());
             } else {
                 // A gap: the monitor fills it.
                 self.client_subscribe(c);
                 break;
             }
+            self.clients[c].map = map.clone();
+            moved.extend(self.moved_requests(c));
         }
         if map.epoch == before {
             return;
         }
-        self.clients[c].map = map;
-        self.client_retarget(c);
+        self.client_retarget(c, &moved);
     }
 
-    /// Sends again what the new map places differently.
-    fn client_retarget(&mut self, c: usize) {
+    /// Requests that the map places elsewhere than where they went.
+    fn moved_requests(&self, c: usize) -> Vec<u64> {
+        let moved = |op: &Op| match (&op.target, &self.target_of(c, op.pool, &op.name)) {
+            (Some((_, was)), Some((_, _, is))) => was != is,
+            (None, None) => false,
+            _ => true,
+        };
+        self.clients[c].ops.iter().filter(|(_, op)| moved(op)).map(|(tid, _)| *tid).collect()
+    }
+
+    /// Sends again what new maps place differently.
+    fn client_retarget(&mut self, c: usize, moved: &BTreeSet<u64>) {
         let tids: Vec<u64> = self.clients[c].ops.keys().copied().collect();
         for tid in tids {
             let Some(op) = self.clients[c].ops.get(&tid) else { continue };
-            let now = self.target_of(c, op.pool, &op.name);
-            let changed = match (&op.target, &now) {
-                (Some((_, was)), Some((_, _, is))) => was != is,
-                (None, Some(_)) => true,
-                (Some(_), None) => true,
-                (None, None) => false,
-            };
+            let changed = moved.contains(&tid);
             let addr_changed = match &op.target {
                 Some((osd, _)) => {
                     let addr = self.clients[c].map.addrs(*osd).and_then(|a| a.0.first().copied());

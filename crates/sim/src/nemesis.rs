@@ -22,7 +22,8 @@ pub enum Kind {
     OsdStop,
     /// An OSD is cut off, in one or both directions, from some or all.
     CutOsd,
-    /// An OSD and a client are cut off from all others, together: the OSD must not answer from what it has.
+    /// An OSD and a client are cut off from all others, together: the OSD must not answer from what it has, and who follows it
+    /// must not serve too early.
     Island,
     /// A client is cut off from an OSD.
     CutClient,
@@ -204,6 +205,10 @@ impl World {
                 let others: Vec<Node> = all.chain([Node::Mon]).filter(|n| !ours.contains(n)).collect();
                 let pairs = ours.iter().flat_map(|a| others.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
                 self.block_for_a_while(pairs.collect());
+                if self.nemesis.rng.chance(300) {
+                    // The operator knows before any heartbeat does: a new primary comes while the old one has leases.
+                    self.command(format!(r#"{{"prefix":"osd down","ids":["{i}"]}}"#));
+                }
             }
             Kind::CutClient => {
                 let c = self.nemesis.rng.below(self.clients.len() as u64) as usize;

@@ -41,3 +41,16 @@ fn acknowledging_before_the_journal_has_synced_is_found() {
     let without = guard(seed, Options::default());
     assert_eq!(without.violation, None, "seed {seed} is clean without the bug");
 }
+
+fn found_by(seeds: std::ops::Range<u64>, bug: Inject) -> u64 {
+    let opts = Options { inject: Some(bug), ..Options::default() };
+    let found = seeds.into_iter().find(|seed| guard(*seed, opts.clone()).violation.is_some());
+    let seed = found.unwrap_or_else(|| panic!("these seeds must find {bug:?}"));
+    assert_eq!(guard(seed, Options::default()).violation, None, "seed {seed} is clean without the bug");
+    seed
+}
+
+#[test]
+fn a_primary_that_serves_without_leases_is_found() {
+    found_by(50..70, Inject::ServeWithoutLease);
+}
