@@ -181,7 +181,7 @@ fn some_transactions() -> Vec<Transaction> {
         TxnOp::Rename { coll, src: oid("c"), dst: oid("d") },
         TxnOp::Remove { coll, oid: oid("d") },
     ];
-    ops.chunks(3).map(|c| Transaction { ops: c.to_vec() }).collect()
+    ops.chunks(3).map(|c| Transaction::from(c.to_vec())).collect()
 }
 
 /// Transactions as OSDs send them to each other.

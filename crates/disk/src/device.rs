@@ -1,8 +1,9 @@
 //! Files and block devices: opening, locking, preallocation, reads, vectored writes, syncs.
 //!
 //! The journal is written with `O_DIRECT | O_DSYNC` where the file system has it (one system call makes a record durable, and
-//! the page cache is not filled with what is read only after a crash); else buffered with `fdatasync`. Small data goes through
-//! the page cache, which is also the read cache; big writes go past it, without a copy when they lie at a page's start in memory.
+//! the page cache is not filled with what is read only after a crash); else buffered with `fdatasync`. Data goes through the
+//! page cache, which is also the read cache. Only big writes that nobody is expected to read here (copies for other OSDs'
+//! clients) go past it, without a copy when they lie at a page's start in memory.
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
@@ -23,6 +24,8 @@ const GATHER_BYTES: usize = 4 << 20;
 
 /// Reads up to this size ask the page cache first.
 const SMALL_READ_BYTES_MAX: usize = 64 << 10;
+/// Longer reads are done, and checked, in pieces that fit into a core's cache.
+const PIECE_BYTES: usize = 256 << 10;
 /// A neighbourhood.
 const AHEAD_BYTES: u64 = 128 << 10;
 /// Reads after which reading ahead is judged, and rounds of as many for which it rests when it does not pay.
@@ -103,12 +106,13 @@ impl FileDevice {
         let (dev, what, off, done) = match step {
             IoStep::Sync { dev: Dev::Journal } if self.journal_direct.is_some() => return Ok(()),
             IoStep::Sync { dev } => (*dev, "sync", 0, self.file(*dev).sync_data()),
-            IoStep::Write { dev: Dev::Journal, off, bufs } if self.journal_direct.is_some() => {
+            IoStep::Write { dev: Dev::Journal, off, bufs, .. } if self.journal_direct.is_some() => {
                 let file = self.journal_direct.as_deref().expect("just seen");
                 (Dev::Journal, "write", *off, file.write_all_at(scratch.gather(bufs), *off))
             }
-            IoStep::Write { dev, off, bufs } => {
-                let direct = self.data_direct.as_deref().filter(|_| *dev == Dev::Data && is_big(bufs));
+            IoStep::Write { dev, off, bufs, read_soon } => {
+                let past = *dev == Dev::Data && !*read_soon && is_big(bufs);
+                let direct = self.data_direct.as_deref().filter(|_| past);
                 let done = match direct {
                     Some(file) => write_direct(file, *off, bufs, scratch),
                     None => write_vectored(self.file(*dev), *off, bufs),
@@ -142,11 +146,6 @@ impl ReadDevice for FileDevice {
         if dev == Dev::Data && len <= SMALL_READ_BYTES_MAX {
             return self.read_small(off, len, out).map_err(error);
         }
-        if dev == Dev::Data && len as u64 >= 2 * AHEAD_BYTES {
-            // All of it at once: reading on by itself, the kernel waits for each piece.
-            let len = NonZeroU64::new(len as u64);
-            let _ = rustix::fs::fadvise(&*self.data, off, len, rustix::fs::Advice::WillNeed);
-        }
         let start = out.len();
         let end = start + len;
         out.reserve_exact(len);
@@ -167,21 +166,57 @@ impl ReadDevice for FileDevice {
         }
         Ok(())
     }
+    fn read_checked(
+        &self,
+        dev: Dev,
+        off: u64,
+        len: usize,
+        out: &mut Vec<u8>,
+        check: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, DeviceError> {
+        let start = out.len();
+        if dev == Dev::Journal || len <= SMALL_READ_BYTES_MAX {
+            self.read_into(dev, off, len, out)?;
+            return Ok(check(&out[start..]));
+        }
+        let error = |e: io::Error| DeviceError { dev, what: "read", off, text: e.to_string() };
+        let mut all_there = true;
+        let mut done = 0;
+        while done < len {
+            let n = (len - done).min(PIECE_BYTES);
+            out.resize(start + done + n, 0);
+            let (piece, at) = (&mut out[start + done..], off + done as u64);
+            let got = if all_there { self.read_cached(piece, at) } else { 0 };
+            if got < n {
+                if std::mem::take(&mut all_there) {
+                    // All that is missing at once: reading on by itself, the kernel waits for each piece. A hint only.
+                    let (from, rest) = (at + got as u64, (len - done - got) as u64);
+                    let rest = NonZeroU64::new(rest);
+                    let _ = rustix::fs::fadvise(&*self.data, from, rest, rustix::fs::Advice::WillNeed);
+                }
+                self.data.read_exact_at(&mut piece[got..], at + got as u64).map_err(error)?;
+            }
+            if !check(piece) {
+                return Ok(false);
+            }
+            done += n;
+        }
+        Ok(true)
+    }
 }
 
 impl FileDevice {
+    /// How much of a range's begin the page cache has.
+    fn read_cached(&self, buf: &mut [u8], off: u64) -> usize {
+        let mut bufs = [IoSliceMut::new(buf)];
+        rustix::io::preadv2(&*self.data, &mut bufs, off, rustix::io::ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
     /// A short read: from the page cache when it is there, else with its neighbourhood, as long as that pays.
     fn read_small(&self, off: u64, len: usize, out: &mut Vec<u8>) -> io::Result<()> {
         let start = out.len();
         out.resize(start + len, 0);
         let buf = &mut out[start..];
-        let there = rustix::io::preadv2(
-            &*self.data,
-            &mut [IoSliceMut::new(buf)],
-            off,
-            rustix::io::ReadWriteFlags::NOWAIT,
-        );
-        let hit = there.is_ok_and(|n| n == len);
+        let hit = self.read_cached(buf, off) == len;
         if self.ahead.count(hit) && !hit {
             let from = off - off % AHEAD_BYTES;
             // A hint only: the read itself says what is wrong.

@@ -46,7 +46,7 @@ fn wait(s: &mut DiskStore, n: usize) -> Vec<CommitToken> {
 }
 fn write(n: u32, len: usize) -> Transaction {
     let data = Bytes::from((0..len).map(|i| (i as u32 * 31 + n) as u8).collect::<Vec<_>>());
-    Transaction { ops: vec![TxnOp::Write { coll: CollId::Meta, oid: object(n), off: u64::from(n), data }] }
+    Transaction::from(vec![TxnOp::Write { coll: CollId::Meta, oid: object(n), off: u64::from(n), data }])
 }
 fn check(s: &DiskStore, n: u32, len: usize) {
     let b = s.read(CollId::Meta, &object(n), u64::from(n), len as u64).unwrap();
@@ -77,7 +77,7 @@ fn what_was_committed_is_there_after_close_and_after_drop() {
             .unwrap()
         };
         let mut s = open();
-        s.queue(Transaction { ops: vec![TxnOp::CreateColl { coll: CollId::Meta }] }, CommitToken(0)).unwrap();
+        s.queue(Transaction::from(vec![TxnOp::CreateColl { coll: CollId::Meta }]), CommitToken(0)).unwrap();
         let sizes = [10usize, 4096, 5000, 70_000, 900_000, 65_536];
         for round in 0..5u32 {
             for (i, len) in sizes.iter().enumerate() {
@@ -129,7 +129,7 @@ fn data_and_journal_may_be_elsewhere() {
     assert_eq!(std::fs::read_link(opts.dir.join("journal")).unwrap(), folder.0.join("fast-journal"));
     assert_eq!(std::fs::metadata(folder.0.join("fast-journal")).unwrap().len(), 4 << 20);
     let mut s = DiskStore::open(&opts, Arc::new(|| {})).unwrap();
-    s.queue(Transaction { ops: vec![TxnOp::CreateColl { coll: CollId::Meta }] }, CommitToken(1)).unwrap();
+    s.queue(Transaction::from(vec![TxnOp::CreateColl { coll: CollId::Meta }]), CommitToken(1)).unwrap();
     assert_eq!(wait(&mut s, 1), vec![CommitToken(1)]);
 }
 
@@ -140,7 +140,7 @@ fn a_journal_of_another_store_is_not_replayed() {
     a.journal = Some(folder.0.join("journal"));
     DiskStore::mkfs(&a, Fsid([1; 16])).unwrap();
     let mut s = DiskStore::open(&a, Arc::new(|| {})).unwrap();
-    s.queue(Transaction { ops: vec![TxnOp::CreateColl { coll: CollId::Meta }] }, CommitToken(1)).unwrap();
+    s.queue(Transaction::from(vec![TxnOp::CreateColl { coll: CollId::Meta }]), CommitToken(1)).unwrap();
     wait(&mut s, 1);
     drop(s);
     let journal = std::fs::read(folder.0.join("journal")).unwrap();

@@ -12,6 +12,7 @@ use crate::crc::{self, crc32c};
 use crate::onwire::{Opener, Sealer, TAG_LEN};
 use crate::outbuf::OutBuf;
 use bytes::{Bytes, BytesMut};
+use messages::known_crc;
 
 /// Frame tags.
 #[allow(missing_docs)]
@@ -281,7 +282,7 @@ fn open_crc(head: &Head, rest: Bytes) -> Result<Option<Frame>, MsgrError> {
             if crc != word(epilogue + 1 + 4 * (i - 1)) {
                 return Err(MsgrError::Crc(SEGMENT_NAMES[i]));
             }
-            crc::remember(&segs[i], crc);
+            known_crc::remember(&segs[i], crc);
             data_crc = (i == 3).then_some(crc);
         }
         if !late_status(rest[epilogue])? {

@@ -47,6 +47,19 @@ pub trait ObjectStore {
     fn stat(&self, coll: CollId, oid: &HObject) -> Result<ObjectStat, StoreError>;
     /// Up to `len` bytes at `off`; short at the end of the object; holes read as zeros.
     fn read(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Bytes, StoreError>;
+    /// The same, appended to `out` behind what the caller put there. Answers the CRC-32C of what was appended when the store
+    /// knows it without computing it: every stored unit's was just compared with the bytes.
+    fn read_into(
+        &self,
+        coll: CollId,
+        oid: &HObject,
+        off: u64,
+        len: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, StoreError> {
+        out.extend_from_slice(&self.read(coll, oid, off, len)?);
+        Ok(None)
+    }
     /// Allocated ranges (offset, length) inside `off..off+len`, ascending, clipped to the object's size.
     fn extents(&self, coll: CollId, oid: &HObject, off: u64, len: u64)
     -> Result<Vec<(u64, u64)>, StoreError>;

@@ -101,6 +101,14 @@ txn_ops! {
 pub struct Transaction {
     /// The changes, in order.
     pub ops: Vec<TxnOp>,
+    /// Whoever made it here will be asked for its data here: a hint to the store what is worth keeping in a cache. It does
+    /// not travel: at a replica, and after a crash, it is false.
+    pub read_here: bool,
+}
+impl From<Vec<TxnOp>> for Transaction {
+    fn from(ops: Vec<TxnOp>) -> Self {
+        Transaction { ops, read_here: false }
+    }
 }
 impl Transaction {
     /// An empty transaction.
@@ -166,7 +174,7 @@ impl Transaction {
             }
         }
         payload.expect_end("split transaction payloads")?;
-        Ok(Transaction { ops })
+        Ok(ops.into())
     }
 }
 /// Tag of a `Write` whose payload travels apart; never a [`TxnOp`] tag.
@@ -181,7 +189,7 @@ impl Decode for Transaction {
     const MIN_SIZE: usize = 10;
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (_, mut d) = d.open("loligo transaction", 1)?;
-        Ok(Transaction { ops: d.get()? })
+        Ok(Transaction::from(d.get::<Vec<TxnOp>>()?))
     }
 }
 
@@ -201,6 +209,9 @@ mod tests {
         assert_eq!(parts[0].as_ptr(), data.as_ptr());
         assert_eq!(Transaction::decode_split(&meta, &parts[0]).unwrap(), t);
         assert!(Transaction::decode_split(&meta, &data.slice(1..)).is_err());
+        t.read_here = true;
+        let (same, _) = t.encode_split();
+        assert_eq!(same, meta, "the hint stays here");
         for n in 0..meta.len() {
             assert!(Transaction::decode_split(&meta.slice(..n), &data).is_err());
         }

@@ -309,18 +309,15 @@ fn sparse_read(x: &mut Exec<'_, '_>, op: &OsdOp) -> Answer {
     }
     let (off, len) = x.clip_read(&r);
     let set = if x.visible() && len > 0 { x.work.extents(off, len)? } else { Default::default() };
-    let mut parts = Vec::with_capacity(set.num_intervals());
-    for (o, l) in set.iter() {
-        parts.push(x.work.read(o, l)?);
-    }
     let total = set.size();
     x.stats.num_rd += 1;
     x.stats.num_rd_kb += kib(total);
-    done(encoded(8 + 16 * parts.len() + total as usize, |e| {
+    let ranges: Vec<(u64, u64)> = set.iter().collect();
+    let head = encoded(8 + 16 * ranges.len(), |e| {
         set.encode(e);
         e.u32(total as u32);
-        parts.iter().for_each(|p| e.raw(p));
-    }))
+    });
+    done(x.work.read_behind(&head, &ranges)?)
 }
 
 /// Ceph's crc32c: seeded, without the final inversion.

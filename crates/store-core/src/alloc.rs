@@ -20,6 +20,10 @@ enum Group {
     Mixed { bits: Box<[u64; WORDS]>, used: u32 },
 }
 
+/// Runs of this many units (1 MiB) are worth a search: a big write in fewer pieces, and on units that were used before. Those
+/// the file system has allocated, and the system's cache has room for; fresh ones cost both.
+const LONG_UNITS: u32 = 256;
+
 /// A run of units: first unit, count.
 pub type Run = (u64, u32);
 
@@ -30,13 +34,15 @@ pub struct Bitmap {
     groups: Vec<Group>,
     free: u64,
     cursor: u64,
+    /// Below it there is no long run.
+    long_cursor: u64,
 }
 
 impl Bitmap {
     /// All `units` free.
     pub fn new(units: u64) -> Self {
         let groups = vec![Group::Free; units.div_ceil(GROUP_UNITS) as usize];
-        Bitmap { units, groups, free: units, cursor: 0 }
+        Bitmap { units, groups, free: units, cursor: 0, long_cursor: 0 }
     }
     /// Free units.
     pub fn free(&self) -> u64 {
@@ -129,8 +135,50 @@ impl Bitmap {
         }
         None
     }
-    /// Takes up to `want` neighbouring units, next-fit. `None` when all is used.
+    /// First used unit at or behind `from`, but not behind `end`.
+    fn next_used(&self, from: u64, end: u64) -> u64 {
+        let mut unit = from;
+        while unit < end {
+            let g = (unit / GROUP_UNITS) as usize;
+            match &self.groups[g] {
+                Group::Full => return unit,
+                Group::Free => unit = (g as u64 + 1) * GROUP_UNITS,
+                Group::Mixed { bits, .. } => {
+                    let i = unit % GROUP_UNITS;
+                    let word = bits[(i / 64) as usize] & (u64::MAX << (i % 64));
+                    if word != 0 {
+                        return (unit - i % 64 + u64::from(word.trailing_zeros())).min(end);
+                    }
+                    unit = unit - i % 64 + 64;
+                }
+            }
+        }
+        end
+    }
+    /// First long run at or behind `from`, as far as `want` goes.
+    fn next_long(&self, from: u64, want: u32) -> Option<Run> {
+        let mut start = self.next_free(from)?;
+        loop {
+            let end = self.next_used(start, self.units.min(start + u64::from(want)));
+            if end - start >= u64::from(LONG_UNITS) {
+                return Some((start, (end - start) as u32));
+            }
+            start = self.next_free(end)?;
+        }
+    }
+    /// Takes up to `want` neighbouring units: next-fit for a few, for many the lowest long run that is free, if there is one.
+    /// `None` when all is used.
     pub fn take(&mut self, want: u32) -> Option<Run> {
+        if want >= LONG_UNITS {
+            if let Some(run) = self.next_long(self.long_cursor, want) {
+                (run.0..run.0 + u64::from(run.1)).for_each(|unit| {
+                    self.set(unit, true);
+                });
+                self.long_cursor = run.0 + u64::from(run.1);
+                return Some(run);
+            }
+            self.long_cursor = self.units;
+        }
         let start = self.next_free(self.cursor).or_else(|| self.next_free(0))?;
         let mut len = 0;
         while len < want && start + u64::from(len) < self.units && !self.is_used(start + u64::from(len)) {
@@ -139,6 +187,10 @@ impl Bitmap {
         }
         self.cursor = start + u64::from(len);
         Some((start, len))
+    }
+    /// Many units were freed: there may be long runs anywhere again.
+    pub fn search_again(&mut self) {
+        self.long_cursor = 0;
     }
 }
 
@@ -213,6 +265,10 @@ impl Space {
     pub fn claim(&mut self, unit: u64) -> bool {
         unit < self.map.units() && !self.map.mark(unit)
     }
+    /// Units that the next checkpoint frees.
+    pub fn pending_units(&self) -> u64 {
+        self.pending_units
+    }
     /// Takes exactly `want` units in as few runs as there are; `None` (and nothing taken) when there are too few.
     pub fn take(&mut self, want: u32) -> Option<Vec<Run>> {
         if self.map.free() < u64::from(want) {
@@ -266,6 +322,9 @@ impl Space {
         let run = self.releasable.pop()?;
         self.releasable_units -= u64::from(run.1);
         self.map.release(run);
+        if self.releasable.is_empty() {
+            self.map.search_again();
+        }
         Some(run)
     }
 }
@@ -302,6 +361,34 @@ mod tests {
         s.install();
         while s.release_one().is_some() {}
         assert_eq!(s.free_now(), GROUP_UNITS + 98);
+    }
+
+    #[test]
+    fn many_units_come_from_the_lowest_long_run_that_is_free() {
+        let mut b = Bitmap::new(3 * GROUP_UNITS);
+        let long = LONG_UNITS;
+        assert_eq!(b.take(1024), Some((0, 1024)));
+        assert_eq!(b.take(1024), Some((1024, 1024)));
+        assert_eq!(b.take(1), Some((2048, 1)));
+        // A hole that is too short, one that is just long enough, and one behind them.
+        b.release((5, long - 1));
+        b.release((700, long));
+        b.release((1500, 300));
+        assert_eq!(b.take(1024), Some((2049, 1024)), "what lies before was looked through");
+        b.search_again();
+        assert_eq!(b.take(1024), Some((700, long)));
+        assert_eq!(b.take(280), Some((1500, 280)));
+        assert_eq!(b.take(1024), Some((3073, 1024)));
+        // Where nothing long is left, the short ones serve.
+        let mut last = b.clone();
+        while let Some((start, n)) = last.next_long(0, u32::MAX) {
+            (start..start + u64::from(n)).for_each(|u| assert!(!last.mark(u)));
+        }
+        assert_eq!(last.free(), u64::from(long - 1) + 20);
+        last.search_again();
+        assert_eq!(last.take(1024), Some((5, long - 1)));
+        assert_eq!(last.take(1024), Some((1780, 20)));
+        assert_eq!(last.take(1024), None);
     }
 
     #[test]

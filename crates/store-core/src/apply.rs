@@ -9,7 +9,7 @@ use crate::device::UNIT_BYTES;
 use crate::journal::{JournalOp, Seg, TxnWriter};
 use crate::keys;
 use crate::node::{Node, Place, Slot};
-use crate::state::{Name, State, UnitData, Waiting, chunk_of, split_unit};
+use crate::state::{Name, State, UnitData, UnitWrite, Waiting, chunk_of, split_unit};
 use bytes::{Bytes, BytesMut};
 use objstore::{CollId, CommitToken, StoreError, Transaction, TxnOp};
 use std::rc::Rc;
@@ -28,10 +28,11 @@ impl State {
         self.admit(&txn)?;
         let mut w = TxnWriter::default();
         let mut data = Vec::new();
+        let read_soon = txn.read_here;
         for op in txn.ops {
             match op {
                 TxnOp::Write { coll, oid, off, data: bytes } => {
-                    let segs = self.place_write(off, &bytes, &mut data);
+                    let segs = self.place_write(off, &bytes, read_soon, &mut data);
                     w.write(coll, &oid, off, &segs);
                     self.write(coll, &oid, off, segs)?;
                 }
@@ -42,7 +43,7 @@ impl State {
             }
         }
         let bytes = w.finish();
-        self.waiting_bytes += bytes.len() as u64 + data.iter().map(|d| d.1.len() as u64).sum::<u64>();
+        self.waiting_bytes += bytes.len() as u64 + data.iter().map(|d| d.bytes.len() as u64).sum::<u64>();
         self.waiting.push_back(Waiting { token, bytes, data });
         self.evict();
         Ok(())
@@ -126,7 +127,7 @@ impl State {
     }
 
     /// Cuts a write in pieces: the whole units of a big one go to fresh extents.
-    fn place_write(&mut self, off: u64, data: &Bytes, out: &mut Vec<(u64, Bytes)>) -> Vec<Seg> {
+    fn place_write(&mut self, off: u64, data: &Bytes, read_soon: bool, out: &mut Vec<UnitWrite>) -> Vec<Seg> {
         let end = off + data.len() as u64;
         let (first, last) = (off.next_multiple_of(UNIT_BYTES), end - end % UNIT_BYTES);
         if last < first || last - first < self.config.big_write_bytes {
@@ -141,7 +142,7 @@ impl State {
         let mut at = 0;
         for (start, n) in &runs {
             let len = *n as usize * UNIT_BYTES as usize;
-            out.push((*start, body.slice(at..at + len)));
+            out.push(UnitWrite { unit: *start, bytes: body.slice(at..at + len), read_soon });
             self.unwritten.insert(*start, body.slice(at..at + len));
             at += len;
         }

@@ -11,7 +11,7 @@
 use crate::device::{Dev, IoBatch, IoStep, Lane, UNIT_BYTES};
 use crate::keys;
 use crate::node::{CHUNK_UNITS, Chunk, OmapLayer, Place, Rec};
-use crate::state::{Name, State};
+use crate::state::{Name, State, UnitWrite};
 use crate::superblock::Superblock;
 use crate::tree_write::{Ctx, TreeWriter, WriteError};
 use bytes::Bytes;
@@ -26,6 +26,8 @@ use types::HObject;
 const SLICE_ITEMS: usize = 256;
 /// Bytes of objects of one slice.
 const SLICE_BYTES: usize = 1 << 20;
+/// Freed units (256 MiB) that are worth a checkpoint: new data then goes where old data was.
+const FREED_UNITS_MAX: u64 = 65_536;
 /// Bytes written between syncs, so that the last sync is short.
 const SYNC_BYTES: usize = 8 << 20;
 
@@ -72,7 +74,7 @@ pub struct Checkpoint {
     unsynced: usize,
     /// Transactions that become durable by this checkpoint instead of by the journal, and their data.
     absorbed: Vec<CommitToken>,
-    absorbed_data: Vec<(u64, Bytes)>,
+    absorbed_data: Vec<UnitWrite>,
     /// First units of the runs that the slice in flight writes for them.
     absorbed_runs: Vec<u64>,
     /// The new root, when the tree is finished and written.
@@ -94,6 +96,7 @@ impl State {
             || (self.ring.head - self.ring.tail) > self.ring.size / 2
             || self.deferred_units * UNIT_BYTES > self.config.deferred_bytes_max
             || self.dirty_cost > self.config.dirty_bytes_max
+            || self.space.pending_units() > FREED_UNITS_MAX
     }
 
     /// True when changes in memory are twice what starts a checkpoint.
@@ -216,12 +219,12 @@ impl State {
             c.superblock_written = true;
             let (off, bufs) = (superblock.unit() * UNIT_BYTES, vec![superblock.to_unit()]);
             return Ok(Some(vec![
-                IoStep::Write { dev: Dev::Data, off, bufs },
+                IoStep::Write { dev: Dev::Data, off, bufs, read_soon: false },
                 IoStep::Sync { dev: Dev::Data },
             ]));
         }
-        let mut writes: Vec<(u64, Bytes)> = std::mem::take(&mut c.absorbed_data);
-        c.absorbed_runs = writes.iter().map(|w| w.0).collect();
+        let mut writes = std::mem::take(&mut c.absorbed_data);
+        c.absorbed_runs = writes.iter().map(|w| w.unit).collect();
         let (mut items, mut bytes) = (0, 0);
         let mut keep = Bytes::new();
         while items < SLICE_ITEMS && bytes < SLICE_BYTES {
@@ -285,7 +288,11 @@ impl State {
                             let own = home(&chunk, nid, idx, &mut cx, &mut c.homed)?;
                             for h in &c.homed[before..] {
                                 bytes += h.bytes.len();
-                                writes.push((h.unit, h.bytes.clone()));
+                                writes.push(UnitWrite {
+                                    unit: h.unit,
+                                    bytes: h.bytes.clone(),
+                                    read_soon: false,
+                                });
                             }
                             Some(denc::to_bytes(own.as_ref().unwrap_or(&*chunk), Features::ALL))
                         }
@@ -313,8 +320,9 @@ impl State {
         } else {
             c.writer.settle(&mut cx, &keep)?;
         }
-        writes.append(&mut c.writer.out);
-        c.unsynced += writes.iter().map(|w| w.1.len()).sum::<usize>();
+        let pages = c.writer.out.drain(..);
+        writes.extend(pages.map(|(unit, bytes)| UnitWrite { unit, bytes, read_soon: false }));
+        c.unsynced += writes.iter().map(|w| w.bytes.len()).sum::<usize>();
         let mut steps = write_steps(writes);
         if c.unsynced >= SYNC_BYTES || c.done.is_some() {
             c.unsynced = 0;
@@ -421,16 +429,23 @@ fn home(
     Ok(Some(own))
 }
 
-/// Writes of units, neighbours joined into one step.
-pub fn write_steps(mut writes: Vec<(u64, Bytes)>) -> Vec<IoStep> {
-    writes.sort_by_key(|w| w.0);
+/// Writes of units, neighbours of a kind joined into one step.
+pub fn write_steps(mut writes: Vec<UnitWrite>) -> Vec<IoStep> {
+    writes.sort_by_key(|w| w.unit);
     let mut steps: Vec<IoStep> = Vec::new();
     let mut next = 0;
-    for (unit, bytes) in writes {
+    for UnitWrite { unit, bytes, read_soon } in writes {
         let units = bytes.len() as u64 / UNIT_BYTES;
         match steps.last_mut() {
-            Some(IoStep::Write { bufs, .. }) if next == unit => bufs.push(bytes),
-            _ => steps.push(IoStep::Write { dev: Dev::Data, off: unit * UNIT_BYTES, bufs: vec![bytes] }),
+            Some(IoStep::Write { bufs, read_soon: kind, .. }) if next == unit && *kind == read_soon => {
+                bufs.push(bytes);
+            }
+            _ => steps.push(IoStep::Write {
+                dev: Dev::Data,
+                off: unit * UNIT_BYTES,
+                bufs: vec![bytes],
+                read_soon,
+            }),
         }
         next = unit + units;
     }

@@ -47,6 +47,20 @@ pub trait ReadDevice {
         out.extend_from_slice(&self.read_at(dev, off, len)?);
         Ok(())
     }
+    /// The same, and `check` is given all of it in order, in pieces of whole units: each piece while it still is in the
+    /// processor's cache. False, and the rest not read, when `check` said so.
+    fn read_checked(
+        &self,
+        dev: Dev,
+        off: u64,
+        len: usize,
+        out: &mut Vec<u8>,
+        check: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, DeviceError> {
+        let start = out.len();
+        self.read_into(dev, off, len, out)?;
+        Ok(check(&out[start..]))
+    }
 }
 
 /// One step of a batch.
@@ -60,6 +74,8 @@ pub enum IoStep {
         off: u64,
         /// Buffers, written one behind the other.
         bufs: Vec<Bytes>,
+        /// It is likely to be read again soon: worth room in a cache.
+        read_soon: bool,
     },
     /// Makes all earlier writes to the device durable.
     Sync {

@@ -16,6 +16,7 @@
 mod alloc;
 mod apply;
 mod checkpoint;
+mod crc;
 mod device;
 pub mod fuzz;
 mod journal;
@@ -242,11 +243,12 @@ impl State {
         let (mut tokens, mut txns, mut data) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::new());
         for w in self.waiting.drain(..n) {
             tokens.push(w.token);
-            self.waiting_bytes -= w.bytes.len() as u64 + w.data.iter().map(|d| d.1.len() as u64).sum::<u64>();
+            self.waiting_bytes -=
+                w.bytes.len() as u64 + w.data.iter().map(|d| d.bytes.len() as u64).sum::<u64>();
             data.extend(w.data);
             txns.push(w.bytes);
         }
-        let runs = data.iter().map(|d| d.0).collect();
+        let runs = data.iter().map(|d| d.unit).collect();
         let mut steps = checkpoint::write_steps(data);
         if !steps.is_empty() {
             steps.push(IoStep::Sync { dev: Dev::Data });
@@ -257,7 +259,7 @@ impl State {
         if ring.pos + len > ring.size {
             ring.pos = 0;
         }
-        steps.push(IoStep::Write { dev: Journal, off: ring.pos, bufs });
+        steps.push(IoStep::Write { dev: Journal, off: ring.pos, bufs, read_soon: false });
         steps.push(IoStep::Sync { dev: Journal });
         let id = self.next_id;
         self.next_id += 1;
@@ -275,6 +277,16 @@ impl ObjectStore for Store {
     }
     fn read(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<Bytes, StoreError> {
         self.read_state(coll, oid, |s, nid| s.read(nid, off, len))
+    }
+    fn read_into(
+        &self,
+        coll: CollId,
+        oid: &HObject,
+        off: u64,
+        len: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, StoreError> {
+        self.read_state(coll, oid, |s, nid| s.read_into(nid, off, len, out))
     }
     fn extents(
         &self,

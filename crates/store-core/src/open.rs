@@ -80,7 +80,7 @@ pub fn mkfs(uuid: Fsid, data_bytes: u64, journal_bytes: u64) -> IoBatch {
         root: None,
     };
     let zeros = Bytes::from(vec![0; UNIT_BYTES as usize]);
-    let write = |dev, off, b: &Bytes| IoStep::Write { dev, off, bufs: vec![b.clone()] };
+    let write = |dev, off, b: &Bytes| IoStep::Write { dev, off, bufs: vec![b.clone()], read_soon: false };
     IoBatch {
         id: 0,
         lane: Lane::Commit,

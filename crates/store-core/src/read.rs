@@ -1,5 +1,6 @@
 //! Reading: objects, xattrs, omap, lists. Every answer is the durable index with the newer layers in memory over it.
 
+use crate::crc::RunCrc;
 use crate::device::{Dev, UNIT_BYTES};
 use crate::keys;
 use crate::node::{CHUNK_UNITS, Chunk, Place};
@@ -14,6 +15,23 @@ use types::HObject;
 /// Pairs read from the index at a time while layers are merged.
 const BATCH: usize = 128;
 
+/// Shorter reads are checksummed again by whoever needs that: it takes less than to put the sum together and to hand it on.
+const KNOWN_CRC_BYTES_MIN: usize = 64 << 10;
+
+/// A read that is not empty, in units.
+struct Range {
+    first: u64,
+    last: u64,
+    /// Bytes of the first unit that are not wanted.
+    skip: usize,
+    want: usize,
+}
+impl Range {
+    fn unit_bytes(&self) -> usize {
+        ((self.last + 1 - self.first) * UNIT_BYTES) as usize
+    }
+}
+
 /// A piece of a read.
 enum Piece {
     Zeros(u64),
@@ -25,15 +43,52 @@ enum Piece {
 impl State {
     /// Bytes of an object, checked.
     pub fn read(&mut self, nid: u64, off: u64, len: u64) -> Result<Bytes, StoreError> {
-        let size = self.node(nid).rec.size;
-        let end = off.saturating_add(len).min(size);
-        if off >= end {
-            return Ok(Bytes::new());
+        let Some(range) = self.clip(nid, off, len) else { return Ok(Bytes::new()) };
+        let pieces = self.pieces(nid, &range)?;
+        let keep = range.skip..range.skip + range.want;
+        if let [Piece::Mem(b)] = &pieces[..] {
+            return Ok(b.slice(keep));
         }
-        let (first, last) = (off / UNIT_BYTES, (end - 1) / UNIT_BYTES);
+        let mut out = Vec::with_capacity(range.unit_bytes());
+        self.gather(nid, &range, pieces, &mut out, None)?;
+        Ok(Bytes::from(out).slice(keep))
+    }
+    /// The same behind what `out` has; answers the checksum of a long piece of whole units.
+    pub fn read_into(
+        &mut self,
+        nid: u64,
+        off: u64,
+        len: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, StoreError> {
+        let Some(range) = self.clip(nid, off, len) else { return Ok(None) };
+        let pieces = self.pieces(nid, &range)?;
+        let start = out.len();
+        out.reserve_exact(range.unit_bytes());
+        let whole = range.skip == 0 && range.want == range.unit_bytes();
+        let mut crc = (whole && range.want >= KNOWN_CRC_BYTES_MIN).then(RunCrc::default);
+        self.gather(nid, &range, pieces, out, crc.as_mut())?;
+        if range.skip > 0 {
+            out.drain(start..start + range.skip);
+        }
+        out.truncate(start + range.want);
+        Ok(crc.map(RunCrc::get))
+    }
+    /// The units that a read touches; `None` when it is empty.
+    fn clip(&mut self, nid: u64, off: u64, len: u64) -> Option<Range> {
+        let end = off.saturating_add(len).min(self.node(nid).rec.size);
+        (off < end).then(|| Range {
+            first: off / UNIT_BYTES,
+            last: (end - 1) / UNIT_BYTES,
+            skip: (off % UNIT_BYTES) as usize,
+            want: (end - off) as usize,
+        })
+    }
+    /// Where the units are.
+    fn pieces(&mut self, nid: u64, range: &Range) -> Result<Vec<Piece>, StoreError> {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut chunk: Option<(u32, Option<Rc<Chunk>>)> = None;
-        for unit in first..=last {
+        for unit in range.first..=range.last {
             let (idx, i) = split_unit(unit);
             if chunk.as_ref().is_none_or(|c| c.0 != idx) {
                 chunk = Some((idx, self.chunk(nid, idx)?));
@@ -62,22 +117,44 @@ impl State {
                 (Place::Disk(at, crc), _) => pieces.push(Piece::Disk(at, vec![crc])),
             }
         }
-        let skip = (off - first * UNIT_BYTES) as usize;
-        let want = (end - off) as usize;
-        if let [Piece::Mem(b)] = &pieces[..] {
-            return Ok(b.slice(skip..skip + want));
-        }
-        let mut unit = first;
-        let mut out = Vec::with_capacity(((last + 1 - first) * UNIT_BYTES) as usize);
+        Ok(pieces)
+    }
+    /// Appends the units and adds their checksums up.
+    fn gather(
+        &mut self,
+        nid: u64,
+        range: &Range,
+        pieces: Vec<Piece>,
+        out: &mut Vec<u8>,
+        mut crc: Option<&mut RunCrc>,
+    ) -> Result<(), StoreError> {
+        let start = out.len();
         for piece in pieces {
+            let unit = range.first + (out.len() - start) as u64 / UNIT_BYTES;
             match piece {
-                Piece::Zeros(n) => out.resize(out.len() + (n * UNIT_BYTES) as usize, 0),
-                Piece::Mem(b) => out.extend_from_slice(&b),
-                Piece::Disk(at, crcs) => self.read_units(nid, unit, at, &crcs, &mut out)?,
+                Piece::Zeros(n) => {
+                    let from = out.len();
+                    out.resize(from + (n * UNIT_BYTES) as usize, 0);
+                    if let Some(sum) = &mut crc {
+                        let zeros = crc32c::crc32c(&out[from..from + UNIT_BYTES as usize]);
+                        (0..n).for_each(|_| sum.push(zeros));
+                    }
+                }
+                Piece::Mem(b) => {
+                    if let Some(sum) = &mut crc {
+                        sum.push(crc32c::crc32c(&b));
+                    }
+                    out.extend_from_slice(&b);
+                }
+                Piece::Disk(at, crcs) => {
+                    self.read_units(nid, unit, at, &crcs, out)?;
+                    if let Some(sum) = &mut crc {
+                        crcs.iter().for_each(|c| sum.push(*c));
+                    }
+                }
             }
-            unit = first + out.len() as u64 / UNIT_BYTES;
         }
-        Ok(Bytes::from(out).slice(skip..skip + want))
+        Ok(())
     }
     fn read_units(
         &mut self,
@@ -87,16 +164,19 @@ impl State {
         crcs: &[u32],
         out: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
-        let start = out.len();
-        if self.dev.read_into(Dev::Data, at * UNIT_BYTES, crcs.len() * UNIT_BYTES as usize, out).is_err() {
-            return Err(self.corrupt(nid, unit));
+        let len = crcs.len() * UNIT_BYTES as usize;
+        let mut done = 0;
+        let mut check = |bytes: &[u8]| {
+            let units = bytes.chunks_exact(UNIT_BYTES as usize).zip(&crcs[done..]);
+            let good = units.take_while(|(data, crc)| crc32c::crc32c(data) == **crc).count();
+            done += good;
+            good * UNIT_BYTES as usize == bytes.len()
+        };
+        match self.dev.read_checked(Dev::Data, at * UNIT_BYTES, len, out, &mut check) {
+            Ok(true) if done == crcs.len() => Ok(()),
+            Ok(_) => Err(self.corrupt(nid, unit + done as u64)),
+            Err(_) => Err(self.corrupt(nid, unit)),
         }
-        for (i, (data, crc)) in out[start..].chunks_exact(UNIT_BYTES as usize).zip(crcs).enumerate() {
-            if crc32c::crc32c(data) != *crc {
-                return Err(self.corrupt(nid, unit + i as u64));
-            }
-        }
-        Ok(())
     }
     fn corrupt(&mut self, nid: u64, unit: u64) -> StoreError {
         StoreError::Corrupt { oid: self.node(nid).oid.clone(), offset: unit * UNIT_BYTES }

@@ -35,8 +35,18 @@ pub enum Name {
 pub struct Waiting {
     pub token: CommitToken,
     pub bytes: TxnBytes,
-    /// Units to be written before the record: first unit, bytes.
-    pub data: Vec<(u64, Bytes)>,
+    /// To be written before the record.
+    pub data: Vec<UnitWrite>,
+}
+
+/// Bytes of whole units on their way to the data device.
+#[derive(Debug)]
+pub struct UnitWrite {
+    /// The first unit.
+    pub unit: u64,
+    pub bytes: Bytes,
+    /// See [`crate::IoStep::Write`].
+    pub read_soon: bool,
 }
 
 /// Ring of the journal.

@@ -35,7 +35,7 @@ fn run(seed: u64, txns: u64, crash_every_step: bool) {
                         let n = dice.below(9);
                         let ops =
                             (0..2).map(|p| TxnOp::Remove { coll: common::pg(p), oid: common::object(n) });
-                        w.queue(Transaction { ops: ops.collect() }).unwrap();
+                        w.queue(ops.collect::<Vec<_>>().into()).unwrap();
                     }
                     Err(e) => panic!("seed {seed}: {e}"),
                 }
@@ -148,7 +148,7 @@ fn units_that_a_checkpoint_or_the_journal_can_reach_are_not_reused() {
                 if i % 3 == 0 { (off + dice.below(4000), 50) } else { (off, 65_536 + 4096 * dice.below(30)) };
             let data = common::noise(&mut dice, len);
             let oid = common::object(dice.below(2));
-            let t = Transaction { ops: vec![TxnOp::Write { coll: common::pg(0), oid, off, data }] };
+            let t = Transaction::from(vec![TxnOp::Write { coll: common::pg(0), oid, off, data }]);
             match w.queue(t) {
                 Ok(()) | Err(StoreError::Full) => {}
                 Err(e) => panic!("{e}"),

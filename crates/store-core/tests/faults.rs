@@ -9,7 +9,7 @@ use store_core::simdev::Dice;
 use store_core::{Dev, JournalError, OpenError, ReadDevice, Store, StoreConfig, fuzz};
 
 fn write(n: u64, off: u64, data: Bytes) -> Transaction {
-    Transaction { ops: vec![TxnOp::Write { coll: pg(0), oid: object(n), off, data }] }
+    Transaction::from(vec![TxnOp::Write { coll: pg(0), oid: object(n), off, data }])
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_full_store_refuses_growth_takes_deletes_and_reopens() {
             assert!(w.store.statfs().available < 2 << 20);
             w.crash(&mut dice);
             for i in 0..n {
-                let t = Transaction { ops: vec![TxnOp::Remove { coll: pg(0), oid: object(i) }] };
+                let t = Transaction::from(vec![TxnOp::Remove { coll: pg(0), oid: object(i) }]);
                 w.queue(t).unwrap();
                 if i % 10 == 0 {
                     w.step(&mut dice);
@@ -166,7 +166,7 @@ fn a_transaction_larger_than_the_journal_becomes_durable_by_a_checkpoint() {
     let mut w = World::new(32 << 20, 1 << 20, small_config());
     let pairs: Vec<(Bytes, Bytes)> =
         (0..60).map(|i| (Bytes::from(format!("{i:03}")), noise(&mut dice, 50_000))).collect();
-    let t = Transaction { ops: vec![TxnOp::OmapSet { coll: pg(0), oid: object(1), pairs }] };
+    let t = Transaction::from(vec![TxnOp::OmapSet { coll: pg(0), oid: object(1), pairs }]);
     w.queue(t).unwrap();
     w.queue(write(2, 5, noise(&mut dice, 200_000))).unwrap();
     while w.step(&mut dice) {
@@ -195,7 +195,7 @@ fn growth_of_the_osds_own_metadata_is_taken_when_data_is_refused() {
     }
     let oid = common::counter();
     let data = noise(&mut dice, 5000);
-    w.queue(Transaction { ops: vec![TxnOp::Write { coll: CollId::Meta, oid, off: 0, data }] }).unwrap();
+    w.queue(Transaction::from(vec![TxnOp::Write { coll: CollId::Meta, oid, off: 0, data }])).unwrap();
     w.settle(&mut dice);
     w.crash(&mut dice);
 }

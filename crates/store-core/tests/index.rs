@@ -62,7 +62,7 @@ fn a_deep_index_grows_shrinks_and_is_whole_at_every_mount() {
     }
     // All gone: the index shrinks to next to nothing.
     let all = [0, 1].map(|p| TxnOp::RemoveColl { coll: pg(p) });
-    w.queue(Transaction { ops: all.into() }).unwrap();
+    w.queue(all.to_vec().into()).unwrap();
     for _ in 0..2 {
         w.store.request_checkpoint();
         w.settle(&mut dice);

@@ -87,9 +87,12 @@ fn namespaces_are_told_apart_and_all_can_be_had() {
     for (ns, name) in [("", "a"), ("n1", "b"), ("n2", "c"), (".ceph-internal", "d")] {
         let oid = HObject { nspace: ns.into(), ..Harness::oid(name) };
         let info = ObjectContext::absent(oid.clone()).info;
-        h.store.apply(&Transaction {
-            ops: vec![TxnOp::SetAttr { coll: h.coll, oid, name: "_".into(), value: info.to_attr() }],
-        });
+        h.store.apply(&Transaction::from(vec![TxnOp::SetAttr {
+            coll: h.coll,
+            oid,
+            name: "_".into(),
+            value: info.to_attr(),
+        }]));
     }
     assert_eq!(all(&h, b"", 9, &BTreeSet::new()), ["a"]);
     assert_eq!(all(&h, b"n1", 9, &BTreeSet::new()), ["b"]);

@@ -169,7 +169,7 @@ fn a_split_moves_index_entries() {
     h.run("a", &[full("3")]);
     h.run("b", &[full("4")]);
     let to = objstore::CollId::Pg(types::SpgId::replicated(types::PgId::new(1, 1)));
-    h.store.apply(&objstore::Transaction { ops: vec![objstore::TxnOp::CreateColl { coll: to }] });
+    h.store.apply(&objstore::Transaction::from(vec![objstore::TxnOp::CreateColl { coll: to }]));
     let txn = SnapMapper::new(h.coll).split(&h.store, to, &|o| o.name == "b").unwrap();
     h.store.apply(&txn);
     let of = |coll| SnapMapper::new(coll).next_objects_to_trim(&h.store, SnapId(1), 9).unwrap();

@@ -118,6 +118,14 @@ fn check_object(s: &dyn ObjectStore, coll: CollId, oid: &HObject, o: &MObj, dice
     let end = (off + len).min(o.data.len() as u64);
     let want = o.data.get(off as usize..end.max(off) as usize).unwrap_or(&[]);
     assert_eq!(&s.read(coll, oid, off, len).unwrap()[..], want);
+    let mut behind = b"head".to_vec();
+    let crc = s.read_into(coll, oid, off, len, &mut behind).unwrap();
+    assert_eq!((&behind[..4], &behind[4..]), (&b"head"[..], want));
+    assert_eq!(crc.filter(|c| *c != crc32c::crc32c(want)), None);
+    let units = o.data.len() / 4096 * 4096;
+    let crc = s.read_into(coll, oid, 0, units as u64, &mut behind).unwrap();
+    assert_eq!(behind[4 + want.len()..], o.data[..units]);
+    assert_eq!(crc, (units >= 64 << 10).then(|| crc32c::crc32c(&o.data[..units])));
     let mut at = off;
     for (a, n) in s.extents(coll, oid, off, len).unwrap() {
         assert!(a >= at && n > 0 && a + n <= end);
@@ -203,7 +211,7 @@ pub fn random_txn(dice: &mut Dice, model: &Model) -> Transaction {
     let mut m = model.clone();
     for _ in 0..1 + dice.below(4) {
         let coll = pg(dice.below(2) as u32);
-        let one = |op: TxnOp| Transaction { ops: vec![op] };
+        let one = |op: TxnOp| Transaction::from(vec![op]);
         let oid = object(dice.below(OBJECTS));
         let there = |m: &Model, o: &HObject| m.0[&coll].contains_key(o);
         let step = match dice.below(34) {
@@ -272,7 +280,7 @@ pub fn random_txn(dice: &mut Dice, model: &Model) -> Transaction {
                 one(TxnOp::OmapSetHeader { coll, oid, header })
             }
             _ if dice.one_in(4) => {
-                Transaction { ops: vec![TxnOp::RemoveColl { coll }, TxnOp::CreateColl { coll }] }
+                Transaction::from(vec![TxnOp::RemoveColl { coll }, TxnOp::CreateColl { coll }])
             }
             _ => continue,
         };
@@ -333,6 +341,7 @@ impl World {
     pub fn queue(&mut self, mut t: Transaction) -> Result<(), StoreError> {
         let n = self.models.len() as u64;
         t.push(counter_op(n));
+        t.read_here = n.is_multiple_of(2);
         let mut m = self.now().clone();
         m.apply(&t);
         self.store.queue(t, CommitToken(n))?;
