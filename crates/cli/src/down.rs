@@ -1,7 +1,7 @@
 //! `loligo down` and `loligo status`: stopping and looking at a cluster of `loligo up`.
 
 use crate::layout::Layout;
-use crate::process;
+use crate::{process, say};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub fn down(args: DirArgs) -> anyhow::Result<()> {
     for daemon in daemons(&layout) {
         stopped += usize::from(process::stop(&layout, &daemon, Duration::from_secs(10)));
     }
-    println!("{stopped} daemons stopped");
+    say::line(&format!("{stopped} daemons stopped"))?;
     Ok(())
 }
 
@@ -40,10 +40,10 @@ pub fn status(args: DirArgs) -> anyhow::Result<()> {
         match process::alive(&layout, &daemon) {
             Some(pid) => {
                 let mib = process::rss_bytes(pid).unwrap_or(0) as f64 / f64::from(1 << 20);
-                println!("{daemon:<8} running   pid {pid:<8} {mib:6.1} MiB");
+                say::line(&format!("{daemon:<8} running   pid {pid:<8} {mib:6.1} MiB"))?;
             }
             None => {
-                println!("{daemon:<8} stopped");
+                say::line(&format!("{daemon:<8} stopped"))?;
                 dead.push(daemon);
             }
         }

@@ -5,6 +5,7 @@
 mod down;
 mod layout;
 mod process;
+mod say;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -49,7 +50,7 @@ fn main() -> std::process::ExitCode {
     match run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("loligo: {e:#}");
+            say::aside(&format!("loligo: {e:#}"));
             std::process::ExitCode::FAILURE
         }
     }

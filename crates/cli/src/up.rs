@@ -4,13 +4,13 @@
 //! `health` is good. Every step is repeatable: what exists is kept, what runs is left alone.
 
 use crate::layout::Layout;
-use crate::process;
+use crate::{process, say};
 use anyhow::{Context, bail, ensure};
 use cephx::{AuthName, CryptoKey, KeyType};
 use monc::Commander;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ struct Progress {
 impl Progress {
     fn step(&self, text: &str) {
         if self.terminal {
-            eprintln!("[{:5.2}s] {text}", self.start.elapsed().as_secs_f64());
+            say::aside(&format!("[{:5.2}s] {text}", self.start.elapsed().as_secs_f64()));
         }
     }
 }
@@ -269,11 +269,10 @@ async fn run_async(args: UpArgs) -> anyhow::Result<()> {
     if !args.no_wait {
         wait_healthy(&layout, &progress, &mon).await?;
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "the cluster is up in {:.1} s. Next:", progress.start.elapsed().as_secs_f64())?;
-    writeln!(out, "  export CEPH_CONF={}", layout.conf().display())?;
-    writeln!(out, "  ceph -s")?;
-    writeln!(out, "  loligo down --dir {}", relative(&layout.dir).display())?;
+    say::line(&format!("the cluster is up in {:.1} s. Next:", progress.start.elapsed().as_secs_f64()))?;
+    say::line(&format!("  export CEPH_CONF={}", layout.conf().display()))?;
+    say::line("  ceph -s")?;
+    say::line(&format!("  loligo down --dir {}", relative(&layout.dir).display()))?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::auth::AuthMon;
 use crate::authz;
 use crate::commands;
 use crate::config::ConfigMon;
+use crate::election::Election;
 use crate::event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
 use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
@@ -97,6 +98,7 @@ pub struct MonCore {
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
+    pub(crate) election: Election,
     pub(crate) pgmap: PgMap,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
@@ -136,6 +138,7 @@ impl MonCore {
             health: HealthMon::load(&kv),
             mgr: MgrMon::load(&kv),
             mon_metadata: Table::load("mon/metadata/", &kv),
+            election: Election::at_start(&kv),
             pgmap: PgMap::default(),
             sessions: BTreeMap::new(),
             started: now,
@@ -349,6 +352,7 @@ impl MonCore {
             || self.health.is_dirty()
             || self.mgr.is_dirty()
             || self.mon_metadata.is_dirty()
+            || self.election.is_dirty()
     }
 
     /// Proposes what is staged, if nothing is in flight; replies that wait for nothing leave.
@@ -374,6 +378,7 @@ impl MonCore {
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
         self.mon_metadata.stage(&mut batch);
+        self.election.stage(&mut batch);
         if batch.is_empty() {
             for a in std::mem::take(&mut self.after) {
                 self.release(a);
@@ -410,6 +415,7 @@ impl MonCore {
         self.health.commit(&p.batch);
         let mgr = self.mgr.commit(&p.batch);
         self.mon_metadata.commit(&p.batch);
+        self.election.commit(&p.batch);
         if osd {
             self.osd_committed();
             self.publish_osdmap();

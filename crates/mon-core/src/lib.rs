@@ -12,8 +12,10 @@ mod config;
 mod core;
 pub mod crushutil;
 mod dispatch;
+mod election;
 pub mod event;
 pub mod fmt;
+pub mod fuzz;
 mod health;
 pub mod kv;
 mod log;
@@ -25,6 +27,7 @@ pub mod pgmap;
 mod poolop;
 mod session;
 mod table;
+pub mod testing;
 
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};

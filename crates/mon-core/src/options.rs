@@ -1,4 +1,5 @@
-//! The configuration options that 16.2 knows: name, type, level and default, so that `config set` refuses what stock refuses.
+//! The configuration options that 16.2 knows: name, type, level, default and bounds, so that `config set` refuses what stock refuses;
+//! and for those that mean something here, what they mean.
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -13,9 +14,48 @@ pub struct Opt {
     pub runtime: bool,
     /// Default as text.
     pub default: &'static str,
+    /// Daemons that it is for, separated by commas.
+    pub services: &'static str,
+    /// Tags, separated by commas.
+    pub tags: &'static str,
+    /// Options that belong to it, separated by commas.
+    pub see_also: &'static str,
+    /// Least value, or empty.
+    pub min: &'static str,
+    /// Largest value, or empty.
+    pub max: &'static str,
+    /// Flags (`startup`, `runtime`, ...), separated by commas.
+    pub flags: &'static str,
+    /// Permitted values, separated by commas; empty when any is.
+    pub choices: &'static str,
+}
+
+impl Opt {
+    /// Its type as stock names it.
+    pub fn type_name(&self) -> &'static str {
+        if self.kind == "debug" { "str" } else { self.kind }
+    }
+    /// What it means, in a line, and more about it.
+    pub fn texts(&self) -> (String, String) {
+        if let Some(of) = self.name.strip_prefix("debug_")
+            && self.kind == "debug"
+        {
+            return (format!("Debug level for {of}"), DEBUG_TEXT.to_owned());
+        }
+        let mut f = TEXTS
+            .lines()
+            .find_map(|l| l.strip_prefix(self.name)?.strip_prefix('\t'))
+            .unwrap_or("")
+            .split('\t');
+        let mut next = || f.next().unwrap_or_default().to_owned();
+        (next(), next())
+    }
 }
 
 const TABLE: &str = include_str!("options.tsv");
+const TEXTS: &str = include_str!("options_text.tsv");
+const DEBUG_TEXT: &str =
+    "N or N/M, each from 0 to 99: what is logged, and what is kept in memory for a crash.";
 
 fn parse(line: &'static str) -> Option<Opt> {
     let mut f = line.split('\t');
@@ -25,6 +65,13 @@ fn parse(line: &'static str) -> Option<Opt> {
         level: f.next()?,
         runtime: f.next()? == "1",
         default: f.next().unwrap_or(""),
+        services: f.next().unwrap_or(""),
+        tags: f.next().unwrap_or(""),
+        see_also: f.next().unwrap_or(""),
+        min: f.next().unwrap_or(""),
+        max: f.next().unwrap_or(""),
+        flags: f.next().unwrap_or(""),
+        choices: f.next().unwrap_or(""),
     })
 }
 
@@ -46,6 +93,30 @@ pub fn normalize(name: &str) -> String {
 
 /// Checks a value and gives the form that stock stores, or stock's error text.
 pub fn check(opt: &Opt, value: &str) -> Result<String, String> {
+    let stored = parse_value(opt, value)?;
+    if opt.name == "auth_allow_insecure_global_id_reclaim" && stored == "true" {
+        return Err("insecure global_id reclaim cannot be allowed here: a client keeps its id only with a valid ticket".into());
+    }
+    // Stock shows some negative bounds as huge unsigned numbers.
+    let number = |t: &str| t.parse::<f64>().ok().filter(|v| *v < i64::MAX as f64);
+    if let (Some(v), Some(min)) = (number(&stored), number(opt.min))
+        && v < min
+    {
+        return Err(format!("error parsing value: Value '{stored}' is below minimum {}", opt.min));
+    }
+    if let (Some(v), Some(max)) = (number(&stored), number(opt.max))
+        && v > max
+    {
+        return Err(format!("error parsing value: Value '{stored}' exceeds maximum {}", opt.max));
+    }
+    if !opt.choices.is_empty() && !opt.choices.split(',').any(|c| c == stored) {
+        let list = opt.choices.replace(',', ", ");
+        return Err(format!("error parsing value: '{stored}' is not one of the permitted values: {list}"));
+    }
+    Ok(stored)
+}
+
+fn parse_value(opt: &Opt, value: &str) -> Result<String, String> {
     match opt.kind {
         "bool" => match value.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok("true".into()),
@@ -118,6 +189,43 @@ mod tests {
         assert_eq!(find("osd max backfills").unwrap().kind, "uint");
         assert!(find("nosuch").is_none());
         assert!(all().count() > 1900);
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_bounds_as_stock_does() {
+        let e = |name: &str, value: &str| check(&find(name).unwrap(), value).unwrap_err();
+        let text = |t: &str| format!("error parsing value: {t}");
+        assert_eq!(e("osd_pool_default_size", "11"), text("Value '11' exceeds maximum 10"));
+        assert_eq!(e("mon_max_pg_per_osd", "0"), text("Value '0' is below minimum 1"));
+        assert_eq!(e("osd_memory_target", "100"), text("Value '100' is below minimum 939524096"));
+        assert_eq!(
+            e("osd_pool_default_pg_autoscale_mode", "bad"),
+            text("'bad' is not one of the permitted values: off, warn, on")
+        );
+    }
+
+    #[test]
+    fn insecure_reclaim_is_off_and_stays_off() {
+        let o = find("auth_allow_insecure_global_id_reclaim").unwrap();
+        assert_eq!(o.default, "false");
+        assert_eq!(check(&o, "false").unwrap(), "false");
+        assert!(check(&o, "true").is_err());
+    }
+
+    #[test]
+    fn every_default_is_a_permitted_value() {
+        for o in all().filter(|o| !o.default.is_empty() && o.default != "-") {
+            assert!(check(&o, o.default).is_ok(), "{} = {}: {:?}", o.name, o.default, check(&o, o.default));
+        }
+    }
+
+    #[test]
+    fn every_text_belongs_to_an_option() {
+        for line in TEXTS.lines() {
+            let name = line.split('\t').next().unwrap();
+            let o = find(name).unwrap_or_else(|| panic!("{name} is no option"));
+            assert!(!o.texts().0.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -1,105 +1,10 @@
 //! The stock `ceph` CLI (16.2) against this monitor, as an operator uses it. Needs the stock client programs installed; fails without.
-//!
-//! The test binary is the daemon too: started with `mon` as its first argument it runs [`mon::main`].
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+mod common;
 
-struct Cluster {
-    dir: PathBuf,
-    daemon: Option<Child>,
-    v1_port: u16,
-}
-
-fn free_port() -> u16 {
-    let l = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    l.local_addr().expect("its number").port()
-}
-
-fn run(c: &mut Command) -> Output {
-    let name = format!("{c:?}");
-    c.output().unwrap_or_else(|e| panic!("{name}: {e}: are the stock Ceph programs installed?"))
-}
-
-fn ok(c: &mut Command) -> String {
-    let o = run(c);
-    assert!(o.status.success(), "{c:?}: {}", String::from_utf8_lossy(&o.stderr));
-    String::from_utf8_lossy(&o.stdout).into_owned()
-}
-
-impl Cluster {
-    fn new() -> Cluster {
-        let dir = std::env::temp_dir().join(format!("loligo-mon-test-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("mon")).expect("a folder");
-        let (v2, v1) = (free_port(), free_port());
-        let fsid = "6b1f2a70-0aed-46ad-8dbd-87a09e584542";
-        let d = dir.display();
-        let conf = format!(
-            "[global]\nfsid = {fsid}\nmon host = [v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]\nkeyring = {d}/keyring\n\
-             log file = {d}/$name.log\nadmin socket = {d}/$name.asok\nmon allow pool delete = true\n[mon]\nmon data = {d}/mon/$id\n"
-        );
-        std::fs::write(dir.join("ceph.conf"), conf).expect("ceph.conf");
-        let keyring = dir.join("keyring");
-        ok(Command::new("ceph-authtool").arg("--create-keyring").arg(&keyring).args([
-            "--gen-key",
-            "-n",
-            "mon.",
-            "--cap",
-            "mon",
-            "allow *",
-        ]));
-        let caps = ["--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *"];
-        ok(Command::new("ceph-authtool").arg(&keyring).args(["--gen-key", "-n", "client.admin"]).args(caps));
-        let map = dir.join("monmap");
-        let addrs = format!("[v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]");
-        ok(Command::new("monmaptool")
-            .args(["--create", "--clobber", "--fsid", fsid, "--addv", "a", &addrs])
-            .arg(&map));
-        let c = Cluster { dir, daemon: None, v1_port: v1 };
-        ok(c.mon().arg("--mkfs").arg("--monmap").arg(&map).arg("--keyring").arg(&keyring));
-        c
-    }
-    fn mon(&self) -> Command {
-        let mut c = Command::new(std::env::current_exe().expect("this program"));
-        c.arg("mon").args(["-i", "a", "-c"]).arg(self.dir.join("ceph.conf"));
-        c
-    }
-    fn start(&mut self) {
-        self.daemon = Some(self.mon().arg("-f").spawn().expect("the monitor starts"));
-        let until = Instant::now() + Duration::from_secs(10);
-        while !run(&mut self.ceph(&["fsid"])).status.success() {
-            assert!(Instant::now() < until, "the monitor does not answer");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-    fn kill(&mut self) {
-        if let Some(mut d) = self.daemon.take() {
-            let _ = d.kill();
-            let _ = d.wait();
-        }
-    }
-    fn ceph(&self, args: &[&str]) -> Command {
-        self.tool("ceph", args)
-    }
-    fn tool(&self, program: &str, args: &[&str]) -> Command {
-        let mut c = Command::new("timeout");
-        c.args(["20", program, "-c"]).arg(self.dir.join("ceph.conf")).args(args);
-        c
-    }
-    fn out(&self, args: &[&str]) -> String {
-        ok(&mut self.ceph(args))
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.kill();
-        if !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
-    }
-}
+use common::{Cluster, ok, run};
+use std::path::Path;
+use std::process::Command;
 
 fn contains(text: &str, wanted: &[&str]) {
     for w in wanted {
@@ -186,19 +91,7 @@ fn map_decodes_with_stock(c: &Cluster, dir: &Path) {
     contains(&ok(Command::new("monmaptool").args(["--print", &file])), &["mon.a"]);
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().map(String::as_str) == Some("mon") {
-        if let Err(e) = mon::main(args[1..].to_vec()) {
-            eprintln!("{e:#}");
-            std::process::exit(1);
-        }
-        return;
-    }
-    if args.iter().any(|a| a == "--list") {
-        println!("stock_cli: test");
-        return;
-    }
+fn test(_: &[String]) {
     let mut c = Cluster::new();
     c.start();
     let dir = c.dir.clone();
@@ -208,5 +101,8 @@ fn main() {
     map_decodes_with_stock(&c, &dir);
     v1_only_bootstrap(&c);
     pools_survive_kill_9(&mut c);
-    println!("stock_cli: ok");
+}
+
+fn main() {
+    common::main("stock_cli", test);
 }

@@ -172,7 +172,7 @@ options! {
     "auth_supported" Str "" start "All three of them (old)";
     "auth_mon_ticket_ttl" Float "259200" live "Seconds that an AUTH ticket holds";
     "auth_service_ticket_ttl" Float "3600" live "Seconds that a service ticket holds";
-    "auth_allow_insecure_global_id_reclaim" Bool "true" live "Accepted and not obeyed: reclaim is never insecure here";
+    "auth_allow_insecure_global_id_reclaim" Bool "false" live "Not obeyed when true: reclaim is never insecure here";
     "mon_warn_on_insecure_global_id_reclaim" Bool "true" live "Health warning about clients that reclaim insecurely";
     "mon_warn_on_insecure_global_id_reclaim_allowed" Bool "true" live "Health warning when it is allowed";
     "cephx_sign_messages" Bool "true" live "Sign messages of v1 sessions";

@@ -16,7 +16,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("config dump", dump),
     ("config ls", ls),
     ("config log", log),
-    ("config help", help),
+    ("config help", super::config_help::help),
     ("config generate-minimal-conf", minimal),
     ("config assimilate-conf", assimilate),
     ("config show", show),
@@ -196,22 +196,6 @@ fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         );
     }
     render(a, &Value::Array(list), || plain)
-}
-
-fn help(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let key = need(a, "key")?;
-    let Some(o) = options::find(&key) else { return fail(Errno::ENOENT, "") };
-    let v = json!({
-        "name": o.name, "type": o.kind, "level": o.level, "desc": "", "long_desc": "", "default": o.default, "daemon_default": "", "tags": [],
-        "services": [], "see_also": [], "min": "", "max": "", "can_update_at_runtime": o.runtime,
-        "flags": if o.runtime { vec!["runtime"] } else { vec![] },
-    });
-    render(a, &v, || {
-        format!(
-            "{}\n  ({}, {})\n  Default: {}\n  Can update at runtime: {}\n",
-            o.name, o.kind, o.level, o.default, o.runtime
-        )
-    })
 }
 
 fn mon_host(core: &MonCore) -> String {

@@ -6,6 +6,7 @@
 mod args;
 mod auth_cmds;
 mod config_cmds;
+mod config_help;
 mod crush_cmds;
 mod df;
 mod health_cmds;

@@ -2,6 +2,7 @@
 
 use super::{Args, CmdResult, Ctx, Handler, as_json, done, fail, need, render, text, text_outs};
 use crate::core::MonCore;
+use crate::event::Role;
 use crate::fmt::pretty;
 use crate::log::{line, parse_level};
 use serde_json::{Map, Value, json};
@@ -108,7 +109,7 @@ fn age(core: &MonCore) -> u64 {
 fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = core.name().to_owned();
     let v = json!({
-        "election_epoch": 3, "quorum": [core.rank()], "quorum_names": [name], "quorum_leader_name": name,
+        "election_epoch": core.election.epoch(), "quorum": [core.rank()], "quorum_names": [name], "quorum_leader_name": name,
         "quorum_age": age(core),
         "features": {"quorum_con": features::SUPPORTED.to_string(), "quorum_mon": FEATURES},
         "monmap": monmap_json(core.monmap()),
@@ -122,7 +123,7 @@ fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 /// What `mon_status` answers.
 pub fn mon_status_json(core: &MonCore) -> Value {
     json!({
-        "name": core.name(), "rank": core.rank(), "state": "leader", "election_epoch": 3, "quorum": [core.rank()],
+        "name": core.name(), "rank": core.rank(), "state": "leader", "election_epoch": core.election.epoch(), "quorum": [core.rank()],
         "quorum_age": age(core),
         "features": {
             "required_con": core.required_features().to_string(), "required_mon": FEATURES,
@@ -267,7 +268,7 @@ fn version(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn feature_map(core: &MonCore) -> Value {
     let mut all: BTreeMap<&str, BTreeMap<u64, u64>> = BTreeMap::new();
     all.entry("mon").or_default().insert(features::SUPPORTED, 1);
-    for (_, p) in core.sessions().filter(|(_, p)| p.authenticated && p.role == crate::event::Role::Mon) {
+    for (_, p) in core.sessions().filter(|(_, p)| p.authenticated && p.role == Role::Mon) {
         let kind = p.entity.split_once('.').map_or("client", |(k, _)| k);
         let kind =
             ["mon", "mds", "osd", "client", "mgr"].into_iter().find(|k| *k == kind).unwrap_or("client");
@@ -369,6 +370,8 @@ fn sessions(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     let v: Vec<Value> = core
         .sessions
         .values()
+        // Those with the manager are none of the monitor's.
+        .filter(|s| s.peer.role == Role::Mon)
         .map(|s| {
             json!({
                 "name": s.peer.name.to_string(), "entity_name": s.peer.entity, "addrs": addrvec(&s.peer.addrs),

@@ -68,7 +68,7 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let age = core.now.since(core.started);
     let mgr = core.mgr.map.clone();
     let v = json!({
-        "fsid": core.fsid().to_string(), "health": health_json(core, &checks, false), "election_epoch": 3,
+        "fsid": core.fsid().to_string(), "health": health_json(core, &checks, false), "election_epoch": core.election.epoch(),
         "quorum": [rank], "quorum_names": [name], "quorum_age": age.as_secs(),
         "monmap": {
             "epoch": core.monmap().epoch.0, "min_mon_release_name": types::osdmap::release::name(core.monmap().min_mon_release),

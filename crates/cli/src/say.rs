@@ -1,0 +1,42 @@
+//! Output that may be cut off: `loligo up | head -1` ends the reader early, which is no error of ours and must stop nothing half way.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Writes a line; a reader that is gone is no error.
+pub fn line_to(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    match out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a line of output. Other errors than a gone reader (a full disk) are the caller's.
+pub fn line(text: &str) -> io::Result<()> {
+    line_to(&mut io::stdout().lock(), text)
+}
+
+/// Says on stderr what happens. That nobody can hear it changes nothing.
+pub fn aside(text: &str) {
+    let _ = line_to(&mut io::stderr().lock(), text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(ErrorKind);
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_is_gone_is_no_error() {
+        assert!(line_to(&mut Failing(ErrorKind::BrokenPipe), "x").is_ok());
+        assert!(line_to(&mut Failing(ErrorKind::StorageFull), "x").is_err());
+    }
+}

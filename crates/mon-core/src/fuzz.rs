@@ -1,0 +1,241 @@
+//! Fuzz target: commands with input data at a small cluster. They must be answered, never panic, and leave a store that opens again.
+//!
+//! Bytes choose a command of the table and, for each of its parameters, a value from a list of likely and unlikely ones, so that most
+//! inputs get past the first checks; a command may also be raw text.
+
+use crate::commands::signatures;
+use crate::event::Role;
+use crate::testing::{Disk, World};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use std::sync::OnceLock;
+
+/// Commands of one input.
+const COMMANDS_MAX: usize = 12;
+/// First byte of a command that is raw text.
+const RAW: u8 = 0xff;
+/// Byte of a parameter that is raw text.
+const TEXT: u8 = 0xfe;
+
+/// Values as JSON. What existing things are called comes first.
+const VALUES: &[&str] = &[
+    "\"data\"",
+    "\"osd.0\"",
+    "0",
+    "1",
+    "\"0\"",
+    "\"replicated_rule\"",
+    "\"default\"",
+    "\"h0\"",
+    "\"host\"",
+    "\"root\"",
+    "\"1.0\"",
+    "\"client.admin\"",
+    "\"client.new\"",
+    "\"new\"",
+    "\"data2\"",
+    "8",
+    "\"osd\"",
+    "\"mon\"",
+    "\"global\"",
+    "\"osd_max_backfills\"",
+    "\"127.0.0.1:0/5\"",
+    "\"root=default\"",
+    "\"host=h1\"",
+    "[\"root=default\",\"host=h1\"]",
+    "[\"0\",\"1\",\"2\"]",
+    "[\"mon\",\"allow r\"]",
+    "[\"osd\",\"allow zz\"]",
+    "[\"all\"]",
+    "\"all\"",
+    "\"--yes-i-really-really-mean-it\"",
+    "true",
+    "\"rbd\"",
+    "\"hdd\"",
+    "\"ssd\"",
+    "\"6b1f2a70-0aed-46ad-8dbd-87a09e584500\"",
+    "\"not-a-uuid\"",
+    "\"size\"",
+    "\"min_size\"",
+    "\"pg_num\"",
+    "\"snap1\"",
+    "\"1h\"",
+    "\"OSD_DOWN\"",
+    "\"json\"",
+    "\"json-pretty\"",
+    "-1",
+    "0.5",
+    "1.5",
+    "1e308",
+    "-1e308",
+    "\"nan\"",
+    "\"inf\"",
+    "\"-inf\"",
+    "4294967295",
+    "4294967296",
+    "2147483647",
+    "-2147483648",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "\"18446744073709551615\"",
+    "\"16T\"",
+    "\"16E\"",
+    "\"\"",
+    "\" \"",
+    "\".\"",
+    "\"/\"",
+    "\"=\"",
+    "\"osd.\"",
+    "\"osd.99\"",
+    "\"osd.-1\"",
+    "\"osd.4294967296\"",
+    "\"1.ffffffffff\"",
+    "\"ä\\u0000\\n\\\"\"",
+    "[]",
+    "{}",
+    "null",
+    "false",
+    "[\"\"]",
+    "[1,2,3]",
+    "[-1,99999]",
+    "\"*\"",
+    "\"a/b:c/d\"",
+    "\"host:x/osd_max_backfills\"",
+    "10000",
+    "100000",
+];
+
+/// The parameters of a signature: names, and the choices where it has some.
+fn parameters(sig: &str) -> Vec<(String, Vec<String>)> {
+    let Ok(Value::Array(list)) = serde_json::from_str(sig) else { return Vec::new() };
+    list.iter()
+        .filter_map(|p| {
+            let name = p.get("name")?.as_str()?.to_owned();
+            let choices = p.get("strings").and_then(Value::as_str).unwrap_or_default();
+            Some((name, choices.split('|').filter(|c| !c.is_empty()).map(str::to_owned).collect()))
+        })
+        .collect()
+}
+
+/// Reads the input.
+struct Reader<'a>(&'a [u8]);
+impl Reader<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    fn bytes(&mut self) -> Vec<u8> {
+        let n = usize::from(self.byte().unwrap_or(0)) | usize::from(self.byte().unwrap_or(0)) << 8;
+        let (piece, rest) = self.0.split_at(n.min(self.0.len()));
+        self.0 = rest;
+        piece.to_vec()
+    }
+    fn text(&mut self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// The next command.
+    fn command(&mut self) -> Option<(Role, String)> {
+        let first = self.byte()?;
+        if first == RAW {
+            return Some((Role::Mon, self.text()));
+        }
+        let table: Vec<_> = signatures().collect();
+        let n = usize::from(first & 0x7f) << 8 | usize::from(self.byte()?);
+        let sig = &table[n % table.len()];
+        let mut map = Map::new();
+        map.insert("prefix".into(), sig.prefix.into());
+        for (name, choices) in parameters(sig.sig) {
+            let value = match usize::from(self.byte().unwrap_or(0)) {
+                0 => continue,
+                b if b == usize::from(TEXT) => self.text().into(),
+                b if b <= choices.len() => choices[b - 1].clone().into(),
+                b => {
+                    let text = VALUES[(b - 1 - choices.len()) % VALUES.len()];
+                    serde_json::from_str(text).unwrap_or(Value::Null)
+                }
+            };
+            map.insert(name, value);
+        }
+        if first & 0x80 != 0 {
+            map.insert("format".into(), "json".into());
+        }
+        let role = if sig.flags & 8 != 0 { Role::Mgr } else { Role::Mon };
+        Some((role, Value::Object(map).to_string()))
+    }
+}
+
+fn disk() -> Disk {
+    static DISK: OnceLock<Disk> = OnceLock::new();
+    let made = DISK.get_or_init(|| {
+        let mut w = World::new(3);
+        for c in [
+            r#"{"prefix":"osd pool create","pool":"data","pg_num":8}"#,
+            r#"{"prefix":"osd pool mksnap","pool":"data","snap":"snap1"}"#,
+            r#"{"prefix":"config set","who":"osd","name":"osd_max_backfills","value":"2"}"#,
+            r#"{"prefix":"config-key set","key":"data","val":"1"}"#,
+            r#"{"prefix":"osd crush rule create-replicated","name":"data","root":"default","type":"host"}"#,
+        ] {
+            let (ret, text, _) = w.command(Role::Mon, c);
+            assert_eq!(ret, 0, "{c}: {text}");
+        }
+        w.disk
+    });
+    made.clone()
+}
+
+/// Runs the commands of one input.
+pub fn fuzz_commands(data: &[u8]) {
+    let mut r = Reader(data);
+    let mut w = World::open_disk(disk());
+    for _ in 0..COMMANDS_MAX {
+        let Some((role, json)) = r.command() else { break };
+        let input = Bytes::from(r.bytes());
+        // Any answer will do, but there must be one.
+        w.command_with(role, &json, input);
+        w.advance(3);
+    }
+    w.advance(700);
+    // What is durable is a store that opens, with the same map.
+    let epoch = w.core.osdmap().epoch;
+    let again = w.restarted();
+    assert!(again.core.osdmap().epoch >= epoch, "a restart loses epochs");
+}
+
+/// Inputs to begin with: each command with its first choices, and some raw ones.
+pub fn samples() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for (i, sig) in signatures().enumerate() {
+        for value in [1u8, 2, 3] {
+            let mut s = vec![(i >> 8) as u8, i as u8];
+            let n = parameters(sig.sig).len();
+            s.extend((0..n).map(|p| value + p as u8 % 3));
+            s.extend([0, 0]);
+            out.push(s);
+        }
+    }
+    for (text, input) in [
+        (r#"{"prefix":"osd pool create","pool":"x","pg_num":4,"size":2}"#, ""),
+        (
+            r#"{"prefix":"auth import"}"#,
+            "[client.x]\n\tkey = AQDTo1NkAAAAABAAuLUGQ0NjXbXBVkPwXyFLYA==\n\tcaps mon = \"allow r\"\n",
+        ),
+        (r#"{"prefix":"config assimilate-conf"}"#, "[osd]\nosd max backfills = 3\n[x]\ny = z\n"),
+        (
+            r#"{"prefix":"osd new","uuid":"6b1f2a70-0aed-46ad-8dbd-87a09e584500"}"#,
+            r#"{"cephx_secret":"AQDTo1NkAAAAABAAuLUGQ0NjXbXBVkPwXyFLYA=="}"#,
+        ),
+        (r#"{"prefix":"osd setcrushmap"}"#, "\u{1}\u{0}\u{1}\u{0}"),
+        (r#"{"prefix":"osd crush add","id":1,"weight":2.5,"args":["host=h9","rack=r","root=default"]}"#, ""),
+    ] {
+        let mut s = vec![RAW];
+        s.extend((text.len() as u16).to_le_bytes());
+        s.extend(text.bytes());
+        s.extend((input.len() as u16).to_le_bytes());
+        s.extend(input.bytes());
+        out.push(s);
+    }
+    out
+}
