@@ -124,6 +124,8 @@ pub enum Refusal {
     Busy,
     /// A living member has this name under another identity.
     NameInUse,
+    /// Without this member, those who answer now would be no majority of the rest.
+    WouldStall,
     /// The last voter cannot be removed.
     LastVoter,
     /// No more members are possible, or the name or identity is not a valid one.

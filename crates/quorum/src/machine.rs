@@ -409,6 +409,7 @@ impl Quorum {
     }
 
     fn installed(&mut self, i: Installed) {
+        self.raw.advance_apply_to(i.index);
         self.applied = self.applied.max(i.index);
         self.handed = self.handed.max(i.index);
         self.visible = self.visible.max(i.index);

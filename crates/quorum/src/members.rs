@@ -89,12 +89,22 @@ impl Quorum {
                 (_, Some(h)) if conf.voters == [h] => {
                     self.refuse_member(name.clone(), Refusal::LastVoter);
                 }
+                (_, Some(h)) if self.would_stall_without(h) => {
+                    self.refuse_member(name.clone(), Refusal::WouldStall);
+                }
                 // (The wish to add stays, and is looked at again when this is done.)
                 (_, Some(h)) => return Some(Change::Remove { id: NodeId(h) }),
             }
             self.wants.0.remove(&name);
         }
         self.learner_to_promote()
+    }
+
+    fn would_stall_without(&self, gone: u64) -> bool {
+        let rest = |id: &&u64| **id != gone;
+        let voters = self.conf().voters.iter().filter(rest).count();
+        let active = self.active_voters().iter().filter(rest).count();
+        self.is_voter(gone) && active <= voters / 2
     }
 
     fn learner_to_promote(&self) -> Option<Change> {
