@@ -85,8 +85,8 @@ impl World {
     }
 
     /// The leader is cut off from some voters for long enough that they want another one, then from one whose promise to it is
-    /// still in force; that one restarts in this moment.
-    fn grow_an_island(&mut self) {
+    /// still in force; that one may restart in this moment.
+    pub fn grow_an_island(&mut self) {
         let Some(leader) = self.nodes.iter().position(|n| n.leads) else { return };
         let mut others: Vec<usize> = (0..self.nodes.len()).filter(|s| *s != leader).collect();
         for i in (1..others.len()).rev() {
@@ -101,6 +101,8 @@ impl World {
         }
         self.note(|| format!("{far:?} lose the leader {leader}, {last} will follow"));
         self.island = Some((leader, last));
+        // (Writes in between would give the near ones longer logs than any candidate has.)
+        self.deaf = Some(leader);
         let after = self.rng.range(900 * MS, 2 * SEC);
         self.push_unfault(after, 4);
         self.push_unfault(after + 3 * SEC, 1);
@@ -113,8 +115,10 @@ impl World {
                 self.net.cut.extend([(s, last), (last, s)]);
             }
         }
-        let off = self.rng.range(MS, 20 * MS);
-        self.crash_for(last, off);
+        if self.rng.chance(50) {
+            let off = self.rng.range(MS, 20 * MS);
+            self.crash_for(last, off);
+        }
     }
 
     fn change_members(&mut self) {
@@ -147,7 +151,10 @@ impl World {
 
     pub fn undo(&mut self, what: u64) {
         match what {
-            1 => self.net.cut.clear(),
+            1 => {
+                self.net.cut.clear();
+                self.deaf = None;
+            }
             2 => self.nodes.iter_mut().for_each(|n| n.slow_disk = false),
             4 => self.complete_island(),
             _ => {

@@ -145,6 +145,8 @@ pub struct World {
     pub wiped: Option<usize>,
     /// A partition that grows: the leader, and who leaves it next.
     pub island: Option<(usize, usize)>,
+    /// A leader that writers cannot reach (readers can): its followers' logs stay clean.
+    pub deaf: Option<usize>,
     pub verbose: bool,
 }
 
@@ -166,6 +168,7 @@ impl World {
             no_faults: false,
             wiped: None,
             island: None,
+            deaf: None,
             verbose,
         };
         let ids: Vec<(NodeId, String)> =
@@ -476,9 +479,10 @@ impl World {
     fn client(&mut self) {
         let slot = self.rng.below(self.nodes.len() as u64) as usize;
         self.ask_in(slot);
-        let leader = self.nodes.iter().position(|n| n.leads && n.up(self.t));
+        let leader = (0..self.nodes.len())
+            .find(|s| self.nodes[*s].leads && self.nodes[*s].up(self.t) && self.deaf != Some(*s));
         let target = if self.rng.chance(80) { leader.unwrap_or(slot) } else { slot };
-        if self.rng.chance(40) && self.nodes[target].up(self.t) {
+        if self.rng.chance(40) && self.nodes[target].up(self.t) && self.deaf != Some(target) {
             self.next_value += 1;
             let tag = self.next_value;
             self.handle(target, Event::Propose { tag, data: tag.to_le_bytes().to_vec().into() });
