@@ -53,9 +53,10 @@ fn limit(path: &Path) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// A script that says `# loligo-only` uses `loligo` itself.
-fn runs_on(path: &Path, kind: Kind) -> anyhow::Result<bool> {
-    Ok(kind == Kind::Loligo || !fs::read_to_string(path)?.lines().any(|l| l == "# loligo-only"))
+/// True when the script's head has this line: `# loligo-only` for one that uses `loligo` itself,
+/// `# needs-stock-daemons` for one that starts stock's.
+fn says(path: &Path, line: &str) -> anyhow::Result<bool> {
+    Ok(fs::read_to_string(path)?.lines().any(|l| l == line))
 }
 
 /// The task.
@@ -73,7 +74,10 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for script in &scripts {
         let name = name(script);
-        if !runs_on(script, kind)? {
+        if says(script, "# needs-stock-daemons")? {
+            packages::ensure(packages::STOCK)?;
+        }
+        if kind == Kind::Stock && says(script, "# loligo-only")? {
             println!("-      {name:<16} uses loligo itself");
             continue;
         }

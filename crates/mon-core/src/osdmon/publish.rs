@@ -1,7 +1,7 @@
 //! Sending OSDMaps: to subscribers, to OSDs that lag, and PG creations to primaries.
 
 use crate::core::{AfterCommit, MonCore};
-use crate::event::SessionId;
+use crate::event::{Role, SessionId};
 use messages::osd_mon::PgCreateExtra;
 use messages::{MOsdMap, MOsdPgCreate2, Message};
 use std::collections::BTreeMap;
@@ -148,6 +148,30 @@ impl MonCore {
         for id in ids {
             self.check_osdmap_sub(id);
             self.check_pg_creates_sub(id);
+        }
+        self.share_with_random_osd();
+    }
+
+    /// Stock's OSDs do not stay subscribed to maps: one of them is told of a new epoch, and tells its heartbeat peers. Without that, an
+    /// OSD that is marked down while it lives would never know.
+    fn share_with_random_osd(&mut self) {
+        let ids: Vec<SessionId> = self
+            .sessions
+            .values()
+            .filter(|s| s.osd_id().is_some() && s.peer.role == Role::Mon && !s.subs.contains_key("osdmap"))
+            .map(|s| s.id)
+            .collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[(cephx::env::random_u64(&*self.env) % ids.len() as u64) as usize];
+        let newest = self.osd.map.epoch.0;
+        let Some(s) = self.sessions.get(&id) else { return };
+        // Not noted as sent: one that lacks what came before asks for it.
+        let known = s.osd_epoch;
+        self.send_osdmaps(id, newest.saturating_sub(1), true);
+        if let Some(s) = self.sessions.get_mut(&id) {
+            s.osd_epoch = known;
         }
     }
 }
