@@ -89,9 +89,6 @@ impl Seen<'_> {
     pub fn check(&self, m: &Message) -> Result<(), Fault> {
         let from = NodeId(m.from);
         let bad = |what| Err(Fault::Impossible { from, what });
-        if m.term == 0 {
-            return bad("no term");
-        }
         if !m.get_entries().is_empty() && m.get_msg_type() != MessageType::MsgAppend {
             return bad("entries outside of an append");
         }
@@ -121,6 +118,10 @@ impl Seen<'_> {
     fn append(&self, m: &Message) -> Result<(), Fault> {
         let from = NodeId(m.from);
         let bad = |what| Err(Fault::Impossible { from, what });
+        // (The library takes term zero as that of any index which it does not have.)
+        if (m.index == 0) != (m.log_term == 0) {
+            return bad("a place without a term");
+        }
         let (mut index, mut term) = (m.index, m.log_term);
         for e in m.get_entries() {
             if e.index != index + 1 {
@@ -184,6 +185,9 @@ mod tests {
         assert!(matches!(check(&m), Err(Fault::Impossible { .. })), "term of the future");
         m.set_entries(vec![entry(3, 2)].into());
         assert!(matches!(check(&m), Err(Fault::Impossible { .. })), "term falls");
+        (m.index, m.log_term) = (9, 0);
+        m.set_entries(vec![entry(10, 5)].into());
+        assert!(matches!(check(&m), Err(Fault::Impossible { .. })), "behind our end, and no term to tell");
         (m.index, m.log_term) = (1, 1);
         m.set_entries(vec![entry(2, 2)].into());
         assert_eq!(check(&m), Err(Fault::Diverged { from: NodeId(2), index: 2 }));

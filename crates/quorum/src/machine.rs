@@ -25,6 +25,9 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Elections that a member may have missed. A peer could otherwise use up all terms with one message.
+const TERM_JUMP_MAX: u64 = 1 << 32;
+
 /// A transaction that is on its way to the disk, and what waits for it.
 struct Pending {
     token: u64,
@@ -361,6 +364,14 @@ impl Quorum {
             committed: raft.raft_log.committed,
             last: raft.raft_log.last_index(),
         };
+        // (To the library, term zero means that a message comes from this member itself.)
+        let from = NodeId(m.from);
+        if m.term == 0 {
+            return Err(Fault::Impossible { from, what: "no term" });
+        }
+        if m.term - m.term.min(raft.term) > TERM_JUMP_MAX {
+            return Err(Fault::Impossible { from, what: "a term that no election led to" });
+        }
         // What is of another term is answered or dropped by the library without looking further.
         if m.term >= raft.term {
             seen.check(m)?;

@@ -173,6 +173,26 @@ fn planted_bugs_are_found() {
     }
 }
 
+#[test]
+fn a_store_that_was_lost_under_its_old_identity_is_noticed() {
+    let found = (0..20).find_map(|seed| {
+        caught(|| {
+            let mut w = World::new(seed, 3, Planted::None, false);
+            (w.no_faults, w.keeps_identity) = (true, true);
+            w.run(6 * SEC);
+            let slot = w.nodes.iter().position(|n| !n.leads).expect("two of them follow");
+            w.wipe(slot);
+            w.start_later(slot, SEC);
+            let end = w.t + 6 * SEC;
+            w.run(end);
+            w.checks.failure.map_or(Ok(()), Err)
+        })
+        .err()
+    });
+    let what = found.expect("one of the seeds shows it");
+    assert!(what.contains("this store lost entries"), "{what}");
+}
+
 /// Milliseconds of virtual time without an acknowledged write after `harm` was done to the leader of three.
 fn outage_ms(seed: u64, harm: fn(&mut World, usize)) -> u64 {
     let mut w = World::new(seed, 3, Planted::None, false);

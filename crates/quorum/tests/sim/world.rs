@@ -141,6 +141,8 @@ pub struct World {
     pub healed: bool,
     /// Only what the test itself does goes wrong.
     pub no_faults: bool,
+    /// The mistake of giving a monitor without a store its old identity back.
+    pub keeps_identity: bool,
     /// The member whose store was lost and that is not back yet.
     pub wiped: Option<usize>,
     /// A partition that grows: the leader, and who leaves it next.
@@ -166,6 +168,7 @@ impl World {
             next_value: 0,
             healed: false,
             no_faults: false,
+            keeps_identity: false,
             wiped: None,
             island: None,
             deaf: None,
@@ -356,8 +359,8 @@ impl World {
     /// The store is gone; the monitor comes back as somebody new.
     pub fn wipe(&mut self, slot: usize) {
         self.crash(slot);
-        let id = NodeId(self.rng.next() | 1);
         let old = self.nodes[slot].id;
+        let id = if self.keeps_identity { old } else { NodeId(self.rng.next() | 1) };
         self.note(|| format!("{old:?} lost its store, comes back as {id:?}"));
         self.slots.insert(id, slot);
         let n = &mut self.nodes[slot];
