@@ -48,6 +48,7 @@ pub const ALL: &[Target] = &[
         samples: || samples::osdmaps("inc."),
     },
     Target { name: "crush", run: crush::fuzz::fuzz_crush_map, samples: samples::crush },
+    Target { name: "mon_commands", run: mon_core::fuzz::fuzz_commands, samples: mon_core::fuzz::samples },
     Target { name: "osd_ops", run: osd_ops::fuzz::fuzz_ops, samples: samples::osd_ops },
     Target {
         name: "osd_metadata",

@@ -3,7 +3,7 @@
 //! Bytes choose a command of the table and, for each of its parameters, a value from a list of likely and unlikely ones, so that most
 //! inputs get past the first checks; a command may also be raw text.
 
-use crate::commands::signatures;
+use crate::commands::{FLAG_MGR, signatures};
 use crate::event::Role;
 use crate::testing::{Disk, World};
 use bytes::Bytes;
@@ -53,6 +53,7 @@ const VALUES: &[&str] = &[
     "\"rbd\"",
     "\"hdd\"",
     "\"ssd\"",
+    "\"h1\"",
     "\"6b1f2a70-0aed-46ad-8dbd-87a09e584500\"",
     "\"not-a-uuid\"",
     "\"size\"",
@@ -106,16 +107,45 @@ const VALUES: &[&str] = &[
     "100000",
 ];
 
-/// The parameters of a signature: names, and the choices where it has some.
-fn parameters(sig: &str) -> Vec<(String, Vec<String>)> {
+/// A parameter of a command.
+struct Parameter {
+    name: String,
+    choices: Vec<String>,
+    needed: bool,
+}
+
+/// The parameters of a signature.
+fn parameters(sig: &str) -> Vec<Parameter> {
     let Ok(Value::Array(list)) = serde_json::from_str(sig) else { return Vec::new() };
     list.iter()
         .filter_map(|p| {
             let name = p.get("name")?.as_str()?.to_owned();
             let choices = p.get("strings").and_then(Value::as_str).unwrap_or_default();
-            Some((name, choices.split('|').filter(|c| !c.is_empty()).map(str::to_owned).collect()))
+            let choices = choices.split('|').filter(|c| !c.is_empty()).map(str::to_owned).collect();
+            let needed = p.get("req").and_then(Value::as_str) != Some("false");
+            Some(Parameter { name, choices, needed })
         })
         .collect()
+}
+
+/// A row of the table, read once.
+struct Command {
+    prefix: &'static str,
+    parameters: Vec<Parameter>,
+    role: Role,
+}
+
+fn table() -> &'static [Command] {
+    static TABLE: OnceLock<Vec<Command>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        signatures()
+            .map(|s| Command {
+                prefix: s.prefix,
+                parameters: parameters(s.sig),
+                role: if s.flags & FLAG_MGR != 0 { Role::Mgr } else { Role::Mon },
+            })
+            .collect()
+    })
 }
 
 /// Reads the input.
@@ -142,12 +172,12 @@ impl Reader<'_> {
         if first == RAW {
             return Some((Role::Mon, self.text()));
         }
-        let table: Vec<_> = signatures().collect();
+        let table = table();
         let n = usize::from(first & 0x7f) << 8 | usize::from(self.byte()?);
-        let sig = &table[n % table.len()];
+        let command = &table[n % table.len()];
         let mut map = Map::new();
-        map.insert("prefix".into(), sig.prefix.into());
-        for (name, choices) in parameters(sig.sig) {
+        map.insert("prefix".into(), command.prefix.into());
+        for Parameter { name, choices, .. } in &command.parameters {
             let value = match usize::from(self.byte().unwrap_or(0)) {
                 0 => continue,
                 b if b == usize::from(TEXT) => self.text().into(),
@@ -157,13 +187,12 @@ impl Reader<'_> {
                     serde_json::from_str(text).unwrap_or(Value::Null)
                 }
             };
-            map.insert(name, value);
+            map.insert(name.clone(), value);
         }
         if first & 0x80 != 0 {
             map.insert("format".into(), "json".into());
         }
-        let role = if sig.flags & 8 != 0 { Role::Mgr } else { Role::Mon };
-        Some((role, Value::Object(map).to_string()))
+        Some((command.role, Value::Object(map).to_string()))
     }
 }
 
@@ -204,13 +233,51 @@ pub fn fuzz_commands(data: &[u8]) {
     assert!(again.core.osdmap().epoch >= epoch, "a restart loses epochs");
 }
 
-/// Inputs to begin with: each command with its first choices, and some raw ones.
+/// The byte for the value that a parameter of this name likely wants.
+fn likely(name: &str, choices: &[String]) -> u8 {
+    let value = match name {
+        _ if !choices.is_empty() => return 1,
+        "pgid" => "\"1.0\"",
+        "id" | "ids" | "osd" | "osdid" | "epoch" | "oid" => "\"0\"",
+        "entity" => "\"client.admin\"",
+        "caps" => "[\"mon\",\"allow r\"]",
+        "who" | "target" => "\"osd\"",
+        "key" => "\"osd_max_backfills\"",
+        "name" => "\"h0\"",
+        "value" | "val" | "num" | "weight" | "max" => "1",
+        "newmax" => "8",
+        "args" | "loc" => "[\"root=default\",\"host=h1\"]",
+        "addr" => "\"127.0.0.1:0/5\"",
+        "uuid" => "\"6b1f2a70-0aed-46ad-8dbd-87a09e584500\"",
+        "dest" => "\"h1\"",
+        "source" => "\"h0\"",
+        "app" => "\"rbd\"",
+        "profile" | "root" | "bucket" => "\"default\"",
+        _ if name.starts_with("yes_i") || name == "sure" => "true",
+        _ => "\"data\"",
+    };
+    let at = VALUES.iter().position(|v| *v == value).unwrap_or(0);
+    (choices.len() + at + 1) as u8
+}
+
+/// Inputs to begin with: each command with its first choices and with likely values, and some raw ones.
 pub fn samples() -> Vec<Vec<u8>> {
     let mut out = Vec::new();
-    for (i, sig) in signatures().enumerate() {
+    for (i, command) in table().iter().enumerate() {
+        for optional in [true, false] {
+            let mut s = vec![(i >> 8) as u8, i as u8];
+            s.extend(
+                command
+                    .parameters
+                    .iter()
+                    .map(|p| if p.needed || optional { likely(&p.name, &p.choices) } else { 0 }),
+            );
+            s.extend([0, 0]);
+            out.push(s);
+        }
         for value in [1u8, 2, 3] {
             let mut s = vec![(i >> 8) as u8, i as u8];
-            let n = parameters(sig.sig).len();
+            let n = command.parameters.len();
             s.extend((0..n).map(|p| value + p as u8 % 3));
             s.extend([0, 0]);
             out.push(s);
@@ -238,4 +305,32 @@ pub fn samples() -> Vec<Vec<u8>> {
         out.push(s);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Else the fuzzer only walks the first checks.
+    #[test]
+    fn samples_make_most_commands_succeed() {
+        let (mut done, mut all) = (BTreeSet::new(), BTreeSet::new());
+        for s in samples() {
+            let mut r = Reader(&s);
+            let mut w = World::open_disk(disk());
+            while let Some((role, json)) = r.command() {
+                let input = Bytes::from(r.bytes());
+                let (ret, _, _) = w.command_with(role, &json, input);
+                let v: Value = serde_json::from_str(&json).unwrap();
+                let prefix = v["prefix"].as_str().unwrap().to_owned();
+                all.insert(prefix.clone());
+                if ret == 0 {
+                    done.insert(prefix);
+                }
+            }
+        }
+        let never: Vec<_> = all.difference(&done).collect();
+        assert!(done.len() * 4 > all.len() * 3, "{} of {} succeed; never: {never:?}", done.len(), all.len());
+    }
 }

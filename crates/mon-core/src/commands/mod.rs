@@ -194,7 +194,7 @@ pub(crate) struct Signature {
 }
 
 /// Handled by the manager (`MonCommand::FLAG_MGR`).
-const FLAG_MGR: u32 = 8;
+pub(crate) const FLAG_MGR: u32 = 8;
 
 /// Commands of stock's table that we handle.
 pub(crate) fn signatures() -> impl Iterator<Item = Signature> {
