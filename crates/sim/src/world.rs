@@ -225,9 +225,11 @@ impl World {
     pub fn utime(&self) -> Utime {
         Utime::from_nanos(EPOCH_SECS * SEC + self.now)
     }
-    /// The monotonic clock of an OSD's host. Hosts were not started together.
+    /// The monotonic clock of an OSD's host. Hosts were not started together, and their clocks do not run alike.
     pub fn mono(&self, osd: usize) -> Duration {
-        Duration::from_nanos(self.now + (osd as u64 + 1) * 1000 * SEC)
+        let (i, drift) = (osd as u64, self.now / 1000);
+        let at = if i % 2 == 0 { self.now + drift } else { self.now - drift };
+        Duration::from_nanos(at + (i + 1) * 1000 * SEC)
     }
     /// Lets `ev` happen after a while.
     pub fn after(&mut self, wait: u64, ev: Ev) {

@@ -52,5 +52,10 @@ fn found_by(seeds: std::ops::Range<u64>, bug: Inject) -> u64 {
 
 #[test]
 fn a_primary_that_serves_without_leases_is_found() {
-    found_by(50..70, Inject::ServeWithoutLease);
+    found_by(20..60, Inject::ServeWithoutLease);
+}
+
+#[test]
+fn a_new_primary_that_does_not_wait_for_the_old_one_is_found() {
+    found_by(1..30, Inject::NoWaitForLeases);
 }
