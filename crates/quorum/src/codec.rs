@@ -48,6 +48,8 @@ pub struct Envelope {
     pub nonce: u64,
     /// The sender's moment.
     pub stamp: u64,
+    /// How long a read lease is by the sender's configuration, in microseconds: all must agree.
+    pub lease_us: u64,
     /// The sender leads in `term`.
     pub leads: bool,
     /// From the leader: "your lease is good for its length from this moment of yours on". From a follower: "I promise not
@@ -105,6 +107,7 @@ impl Encode for Envelope {
             e.u64(self.term);
             e.u64(self.nonce);
             e.u64(self.stamp);
+            e.u64(self.lease_us);
             e.bool(self.leads);
             e.put(&self.echo);
             e.u64(self.visible);
@@ -125,7 +128,7 @@ impl Decode for Envelope {
         let from = NodeId(node_id(&mut d)?);
         let to = NodeId(node_id(&mut d)?);
         let term = number(&mut d, "envelope term")?;
-        let (nonce, stamp, leads) = (d.u64()?, d.u64()?, d.bool()?);
+        let (nonce, stamp, lease_us, leads) = (d.u64()?, d.u64()?, d.u64()?, d.bool()?);
         let echo = d.get()?;
         let visible = number(&mut d, "visible index")?;
         let n = d.count("quorum", 8)?;
@@ -140,7 +143,7 @@ impl Decode for Envelope {
             true => Some(get_message(&mut d, from, to)?),
             false => None,
         };
-        Ok(Envelope { from, to, term, nonce, stamp, leads, echo, visible, quorum, raft })
+        Ok(Envelope { from, to, term, nonce, stamp, lease_us, leads, echo, visible, quorum, raft })
     }
 }
 
@@ -264,9 +267,8 @@ pub(crate) fn put_entry(e: &mut Encoder, entry: &eraftpb::Entry) {
 /// Reads an entry.
 pub(crate) fn get_entry(d: &mut Decoder<'_>) -> Result<eraftpb::Entry, DencError> {
     let (_, mut d) = d.open("log entry", 1)?;
-    let mut entry = eraftpb::Entry::default();
-    entry.term = number(&mut d, "entry term")?;
-    entry.index = number(&mut d, "entry index")?;
+    let (term, index) = (number(&mut d, "entry term")?, number(&mut d, "entry index")?);
+    let mut entry = eraftpb::Entry { term, index, ..eraftpb::Entry::default() };
     let kind = d.u8()?;
     let payload = d.blob()?;
     if payload.len() > ENTRY_BYTES_MAX {
@@ -473,9 +475,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, change: bool) -> eraftpb::Entry {
-        let mut e = eraftpb::Entry::default();
-        e.term = 3;
-        e.index = index;
+        let mut e = eraftpb::Entry { term: 3, index, ..eraftpb::Entry::default() };
         if change {
             e.set_entry_type(EntryType::EntryConfChangeV2);
             e.context = to_bytes(&Change::AddLearner { id: NodeId(9), name: "c".into() });
@@ -508,6 +508,7 @@ mod tests {
             term: 3,
             nonce: 4,
             stamp: 5,
+            lease_us: 800_000,
             leads: true,
             echo: Some(Echo { nonce: 6, stamp: 7 }),
             visible: 8,

@@ -42,7 +42,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Durations. The defaults keep an election within one to two seconds, as operators of stock monitors see it.
+/// Durations, equal on all members: a member with another lease is not listened to ([`crate::Fault::Timing`]), and they may be made shorter
+/// only while all members are stopped (a promise of the old length may be in force). The defaults keep an election within one to two seconds, as operators of stock monitors see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// The leader speaks at least this often.
@@ -94,6 +95,10 @@ impl Timing {
     pub(crate) fn lease_margin(&self) -> Duration {
         self.lease + self.lease / 16
     }
+    /// The lease as it is compared with a peer's.
+    pub(crate) fn lease_us(&self) -> u64 {
+        u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX)
+    }
     /// Are the relations kept that leases rest on?
     pub fn check(&self) -> Result<(), TimingError> {
         if self.heartbeat.is_zero() || self.lease.is_zero() || self.snapshot_retry.is_zero() {
@@ -114,7 +119,7 @@ impl Timing {
 pub struct Limits {
     /// Entries behind the applied one that are kept, so that a member that was away briefly needs no snapshot.
     pub keep_entries: u64,
-    /// Bytes of entries kept at most; beyond, the log is cut to what is applied.
+    /// When the log is larger than this, it is cut to half of it (but not what is not applied).
     pub keep_bytes: u64,
     /// Bytes of proposals not committed yet; more are refused.
     pub uncommitted_bytes: u64,
@@ -126,7 +131,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             keep_entries: 500,
-            keep_bytes: 64 << 20,
+            keep_bytes: 32 << 20,
             uncommitted_bytes: 64 << 20,
             message_bytes: 1 << 20,
         }

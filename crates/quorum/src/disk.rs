@@ -171,8 +171,7 @@ mod tests {
     use raft::eraftpb::Entry;
 
     fn entry(index: u64, term: u64) -> Bytes {
-        let mut e = Entry::default();
-        (e.index, e.term) = (index, term);
+        let e = Entry { index, term, ..Entry::default() };
         let mut enc = Encoder::new(Features::ALL);
         put_entry(&mut enc, &e);
         enc.finish()

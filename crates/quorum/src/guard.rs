@@ -38,6 +38,16 @@ pub enum Fault {
         /// Whom it wanted.
         to: NodeId,
     },
+    /// A member is configured with another lease. Leases rest on promises that all keep alike, so it is not listened to.
+    #[error("{from} is configured with a lease of {theirs_us} us, we with {ours_us}: they must be equal")]
+    Timing {
+        /// The peer.
+        from: NodeId,
+        /// Its lease.
+        theirs_us: u64,
+        /// Ours.
+        ours_us: u64,
+    },
     /// A message that no correct member sends.
     #[error("{from} sent an impossible message: {what}")]
     Impossible {
@@ -164,9 +174,7 @@ mod tests {
         m
     }
     fn entry(index: u64, term: u64) -> Entry {
-        let mut e = Entry::default();
-        (e.index, e.term) = (index, term);
-        e
+        Entry { index, term, ..Entry::default() }
     }
     fn check(m: &Message) -> Result<(), Fault> {
         let mut log = MemLog::default();

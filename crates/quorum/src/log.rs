@@ -81,6 +81,16 @@ impl MemLog {
         self.snapshot = None;
     }
 
+    /// The index up to which entries must go so that at most `bytes` stay.
+    pub fn cut_for(&self, bytes: u64) -> u64 {
+        let mut size = 0;
+        let kept = self.entries.iter().rev().take_while(|e| {
+            size += entry_len(e);
+            size <= bytes
+        });
+        self.last() - kept.count() as u64
+    }
+
     /// Forgets entries up to and including `index`.
     pub fn compact(&mut self, index: u64) {
         assert!(index <= self.last(), "compaction behind the log's end");
@@ -181,9 +191,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> Entry {
-        let mut e = Entry::default();
-        (e.index, e.term) = (index, term);
-        e
+        Entry { index, term, ..Entry::default() }
     }
 
     #[test]
@@ -198,6 +206,10 @@ mod tests {
         assert_eq!(log.entries(4, 5, None, GetEntriesContext::empty(false)).unwrap().len(), 1);
         assert!(log.entries(3, 5, None, GetEntriesContext::empty(false)).is_err());
         assert_eq!(log.bytes(), entry_len(&entry(4, 2)));
+        log.append(&[entry(5, 2), entry(6, 2)]);
+        let one = entry_len(&entry(6, 2));
+        assert_eq!((log.cut_for(0), log.cut_for(one), log.cut_for(2 * one + 1)), (6, 5, 4));
+        assert_eq!(log.cut_for(u64::MAX), 3);
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct Quorum {
     announced: Option<Announced>,
     snapshot_asked: Option<Moment>,
     nudge: bool,
+    /// Our store lost entries: whatever we say or vote could lose them for everybody.
+    broken: bool,
     pub(crate) stable_since: Moment,
     stable: (u64, Vec<u64>),
     pub(crate) effects: Vec<Effect>,
@@ -161,6 +163,7 @@ impl Quorum {
             announced: None,
             snapshot_asked: None,
             nudge: false,
+            broken: false,
             stable_since: now,
             stable: (0, Vec::new()),
             effects: Vec::new(),
@@ -175,6 +178,9 @@ impl Quorum {
 
     /// The one entry: takes an event, gives what must be done.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Effect> {
+        if self.broken {
+            return Vec::new();
+        }
         // After a long stop (a debugger, a suspended host) messages of the leader may wait unread: hear them first.
         let stopped = now.since(self.now) > self.cfg.timing.election / 2;
         self.now = self.now.max(now);
@@ -205,6 +211,9 @@ impl Quorum {
 
     /// When [`Event::Tick`] is wanted at the latest.
     pub fn deadline(&self) -> Moment {
+        if self.broken {
+            return Moment(u64::MAX);
+        }
         match &self.leading {
             Some(l) if self.handed > self.visible => {
                 l.leases.next_expiry().map_or(l.next_tick, |at| at.min(l.next_tick))
@@ -217,7 +226,7 @@ impl Quorum {
     /// May reads and subscriptions be answered from the state machine now?
     pub fn readable(&self, now: Moment) -> bool {
         let now = now.max(self.now);
-        if !self.is_voter(self.id) {
+        if self.broken || !self.is_voter(self.id) {
             return false;
         }
         match &self.leading {
@@ -288,8 +297,7 @@ impl Quorum {
         if data.len() > ENTRY_BYTES_MAX {
             return self.effects.push(refuse(Refusal::TooLarge));
         }
-        let mut entry = Entry::default();
-        entry.data = data;
+        let entry = Entry { data, ..Entry::default() };
         let mut m = Message::default();
         m.set_msg_type(MessageType::MsgPropose);
         m.from = self.id;
@@ -312,8 +320,15 @@ impl Quorum {
         if env.to.0 != self.id {
             return self.fault(Fault::NotForUs { from, to: env.to });
         }
+        let ours_us = self.cfg.timing.lease_us();
+        if env.lease_us != ours_us {
+            return self.fault(Fault::Timing { from, theirs_us: env.lease_us, ours_us });
+        }
         if let Some(m) = env.raft.clone() {
             if let Err(f) = self.admit(&m) {
+                let leader = self.raw.raft.leader_id;
+                let lost = matches!(f, Fault::LogLost { .. } | Fault::Diverged { .. });
+                self.broken |= lost && (leader == 0 || leader == m.from);
                 return self.fault(f);
             }
             if self.must_ignore(&m) {
@@ -328,7 +343,6 @@ impl Quorum {
                 self.election_at = self.now.plus(t + self.dice.up_to(t));
             }
         }
-        self.visible = self.visible.max(env.visible);
         self.hear(&env);
     }
 
@@ -346,6 +360,7 @@ impl Quorum {
                 return;
             }
             let term = raft.term;
+            self.visible = self.visible.max(env.visible);
             self.following.heard(from, term, stamp);
             self.following.quorum.clone_from(&env.quorum);
             if let Some(at) = ours {
@@ -748,6 +763,7 @@ impl Quorum {
             term,
             nonce: self.cfg.boot_nonce,
             stamp: self.now.0,
+            lease_us: self.cfg.timing.lease_us(),
             leads,
             echo,
             visible: self.visible,
@@ -802,7 +818,7 @@ impl Quorum {
         let (start, limits) = (store.start().index, &self.cfg.limits);
         let durable = durable.min(self.applied).min(store.last());
         let target = match store.bytes() > limits.keep_bytes {
-            true => durable,
+            true => store.cut_for(limits.keep_bytes / 2).min(durable),
             false if durable.saturating_sub(start) > 2 * limits.keep_entries => durable - limits.keep_entries,
             false => start,
         };

@@ -115,10 +115,8 @@ fn a_lone_member_leads_at_once_and_commits_with_one_transaction_and_no_message()
 fn a_vote_leaves_after_it_is_durable_and_a_restarted_voter_waits() {
     let (mut a, mut b) = (member(1, 3, 0), member(2, 3, 0));
     // Nobody leads: after two seconds of silence one asks whether it would be elected, which promises nothing.
-    a.handle(at(500), Event::Tick);
-    a.handle(at(1000), Event::Tick);
-    a.handle(at(1500), Event::Tick);
-    let asked = a.handle(at(2100), Event::Tick);
+    let asked = (0..22).map(|n| a.handle(at(n * 100), Event::Tick)).find(|e| !sends(e).is_empty());
+    let asked = asked.expect("it asks");
     assert!(persists(&asked).is_empty());
     let answer = b.handle(at(10), to(2, &asked));
     assert!(persists(&answer).is_empty());
@@ -221,4 +219,24 @@ fn a_log_is_cut_behind_what_is_applied_but_not_all_of_it() {
     let kept = view.last_index + 1 - view.first_index;
     assert!((10..=21).contains(&kept), "{kept} entries kept");
     assert_eq!(deleted + 1, view.first_index);
+}
+
+#[test]
+fn a_member_with_another_lease_is_not_listened_to() {
+    let mut c = Cluster(vec![member(1, 3, 0), member(2, 3, 0), member(3, 3, 0)]);
+    c.pass(0, 4000);
+    let leader = c.leader();
+    let from = c.0[leader].id();
+    let beat = c.0[leader].handle(at(4200), Event::Tick);
+    let (to, data) = sends(&beat)[0].clone();
+    let loaded = Loaded { meta: seed_meta(to, &ids(3)), entries: vec![], applied: 1 };
+    let mut cfg = Config::new(4, 4);
+    cfg.timing = quorum::Timing::with_election(std::time::Duration::from_millis(500));
+    let mut odd = Quorum::new(cfg, &loaded, at(0)).unwrap();
+    let e = odd.handle(at(1), Event::Message { from, data });
+    assert!(
+        e.contains(&Effect::Fault(Fault::Timing { from, theirs_us: 800_000, ours_us: 400_000 })),
+        "{e:?}"
+    );
+    assert_eq!(odd.view().leader, None);
 }

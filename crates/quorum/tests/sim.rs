@@ -219,7 +219,8 @@ fn outage_ms(seed: u64, harm: fn(&mut World, usize)) -> u64 {
 
 #[test]
 fn writes_go_on_within_five_seconds_when_the_leader_is_lost() {
-    let harms: [(&str, fn(&mut World, usize)); 4] = [
+    type Harm = fn(&mut World, usize);
+    let harms: [(&str, Harm); 4] = [
         ("killed", |w, l| w.crash(l)),
         ("stopped", |w, l| w.nodes[l].paused_until = w.t + 60 * SEC),
         ("cut off", |w, l| {

@@ -98,7 +98,7 @@ impl Node {
         Moment(self.clock_origin + gone + gone * self.clock_ppm / 1_000_000)
     }
     fn global(&self, at: Moment) -> u64 {
-        let gone = at.0.saturating_sub(self.clock_origin);
+        let gone = at.0.saturating_sub(self.clock_origin).min(1000 * SEC);
         self.clock_start + gone * 1_000_000 / (1_000_000 + self.clock_ppm) + 1
     }
     pub fn up(&self, t: u64) -> bool {
