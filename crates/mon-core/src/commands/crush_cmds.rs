@@ -4,6 +4,7 @@ use super::{Args, CmdResult, Ctx, Handler, Out, as_json, done, fail, need, need_
 use crate::core::MonCore;
 use crate::crushutil::{item_name, to_f32, type_name};
 use crate::fmt::fmt_g;
+use crate::osdmon::STORED;
 use crush::{CrushError, CrushMap, Location, RuleMode, op};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -51,8 +52,17 @@ fn edit<T>(
 ) -> Result<T, (Errno, String)> {
     let mut c = (*core.osd.peek().crush).clone();
     let t = f(&mut c).map_err(|e| (errno(&e), e.to_string()))?;
+    readable(&c)?;
     core.osd.next().crush = Arc::new(c);
     Ok(t)
+}
+
+/// What cannot be read again (an empty name, say) may not get into the map.
+fn readable(c: &CrushMap) -> Result<(), (Errno, String)> {
+    match denc::from_bytes::<CrushMap>(&denc::to_bytes(c, STORED)) {
+        Ok(_) => Ok(()),
+        Err(e) => fail(Errno::EINVAL, format!("this would make the crush map unreadable: {e}")).map(drop),
+    }
 }
 
 fn errno(e: &CrushError) -> Errno {
@@ -106,6 +116,7 @@ fn setcrushmap(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
         Ok(c) => c,
         Err(e) => return fail(Errno::EINVAL, format!("Failed to parse crushmap: {e}")),
     };
+    readable(&c)?;
     for (id, p) in core.osd.peek().pools.iter() {
         if c.rule(p.crush_rule.into()).is_none() {
             let n = core.osd.peek().pool_name(*id).unwrap_or("").to_owned();
