@@ -2,6 +2,7 @@
 //!
 //! Called as `ceph-mon` or `ceph-osd` (a symlink) it is that daemon, with that program's flags.
 
+mod allocator;
 mod down;
 mod layout;
 mod process;
@@ -9,10 +10,6 @@ mod say;
 mod up;
 
 use clap::{Parser, Subcommand};
-
-/// Small writes allocate some hundred times on their way through three OSDs, and free on other threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Storage that stock Ceph clients use unchanged.
 #[derive(Parser)]
@@ -47,6 +44,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
+    allocator::set_up();
     match run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(e) => {
