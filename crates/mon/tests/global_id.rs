@@ -236,7 +236,7 @@ fn keys(ceph: &dyn Fn(&[&str]) -> String) -> Keyring {
 }
 
 fn targets(addrs: &[EntityAddr], keys: &Keyring, stock: bool) -> Vec<Target> {
-    let one = |a: &EntityAddr| Target { addrs: AddrVec(vec![a.clone()]), keys: keys.clone(), stock };
+    let one = |a: &EntityAddr| Target { addrs: AddrVec(vec![*a]), keys: keys.clone(), stock };
     addrs.iter().map(one).collect()
 }
 
