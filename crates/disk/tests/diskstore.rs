@@ -46,7 +46,8 @@ fn wait(s: &mut DiskStore, n: usize) -> Vec<CommitToken> {
 }
 fn write(n: u32, len: usize) -> Transaction {
     let data = Bytes::from((0..len).map(|i| (i as u32 * 31 + n) as u8).collect::<Vec<_>>());
-    Transaction::from(vec![TxnOp::Write { coll: CollId::Meta, oid: object(n), off: u64::from(n), data }])
+    let ops = vec![TxnOp::Write { coll: CollId::Meta, oid: object(n), off: u64::from(n), data }];
+    Transaction { ops, read_here: n.is_multiple_of(2) }
 }
 fn check(s: &DiskStore, n: u32, len: usize) {
     let b = s.read(CollId::Meta, &object(n), u64::from(n), len as u64).unwrap();
@@ -149,4 +150,35 @@ fn a_journal_of_another_store_is_not_replayed() {
     DiskStore::mkfs(&b, Fsid([2; 16])).unwrap();
     std::fs::write(b.dir.join("journal"), journal).unwrap();
     assert!(DiskStore::open(&b, Arc::new(|| {})).unwrap().collections().is_empty());
+}
+
+#[test]
+fn a_long_read_is_checked_piece_by_piece_and_names_the_first_bad_unit() {
+    let folder = Folder::new("bad-unit");
+    let opts = options(&folder);
+    DiskStore::mkfs(&opts, Fsid([7; 16])).unwrap();
+    let mut s = DiskStore::open(&opts, Arc::new(|| {})).unwrap();
+    s.queue(Transaction::from(vec![TxnOp::CreateColl { coll: CollId::Meta }]), CommitToken(1)).unwrap();
+    let data: Vec<u8> = (0..256u32).flat_map(|unit| [unit.to_le_bytes(); 1024].concat()).collect();
+    let write = TxnOp::Write { coll: CollId::Meta, oid: object(0), off: 0, data: data.clone().into() };
+    s.queue(Transaction { ops: vec![write], read_here: true }, CommitToken(2)).unwrap();
+    assert_eq!(wait(&mut s, 2).len(), 2);
+    let mut out = b"head".to_vec();
+    let crc = s.read_into(CollId::Meta, &object(0), 0, 1 << 20, &mut out).unwrap();
+    assert!(crc.is_some() && out[..4] == *b"head" && out[4..] == data[..]);
+
+    // Behind the store's back: one byte of unit 200.
+    use std::os::unix::fs::FileExt;
+    let block = std::fs::OpenOptions::new().read(true).write(true).open(opts.dir.join("block")).unwrap();
+    let mut unit = [0; 4096];
+    let at = (0..64 << 8).map(|n| n * 4096).find(|at| {
+        block.read_exact_at(&mut unit, *at).unwrap();
+        unit[..] == data[200 * 4096..201 * 4096]
+    });
+    block.write_all_at(&[1], at.unwrap() + 77).unwrap();
+    let bad = objstore::StoreError::Corrupt { oid: object(0), offset: 200 * 4096 };
+    let mut out = Vec::new();
+    assert_eq!(s.read_into(CollId::Meta, &object(0), 0, 1 << 20, &mut out), Err(bad.clone()));
+    assert_eq!(s.read(CollId::Meta, &object(0), 0, 1 << 20), Err(bad));
+    assert_eq!(s.read(CollId::Meta, &object(0), 0, 200 * 4096).unwrap(), data[..200 * 4096]);
 }
