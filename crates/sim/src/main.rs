@@ -9,13 +9,14 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject BUG] [--healthy] [--keep-going]
-       loligo-sim --seed S [--trace] [--inject BUG] [--healthy]
+usage: loligo-sim [--seeds N] [--start S] [--threads N] [--inject BUG] [--only FAULT] [--healthy] [--keep-going]
+       loligo-sim --seed S [--trace] [--inject BUG] [--only FAULT] [--healthy]
 
 Runs N seeds (500), each a whole cluster with faults on one thread, from seed S (1) on.
 --seed S         one seed; with --trace every event is printed
 --inject BUG     puts a bug in on purpose: exits 0 when it is found, 1 when it is not. Bugs: ack-before-sync,
                  serve-without-lease, no-wait-for-leases
+--only FAULT     only this kind of fault, named as in the summary
 --healthy        no faults
 --keep-going     goes on after a failure and lists all of them";
 
@@ -53,6 +54,11 @@ fn parse() -> Result<Args, String> {
                 a.one = true;
             }
             "--trace" => a.opts.trace = true,
+            "--only" => {
+                let name = args.next().unwrap_or_default();
+                let known = sim::nemesis::Kind::ALL.into_iter().find(|k| k.name() == name);
+                a.opts.only = Some(known.ok_or(format!("--only {name:?}: not known"))?);
+            }
             "--healthy" => a.opts.healthy = true,
             "--keep-going" => a.keep_going = true,
             "--inject" => {

@@ -40,7 +40,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    /// All of them.
+    pub const ALL: [Kind; 12] = [
         Kind::OsdKill,
         Kind::OsdPower,
         Kind::AllPower,
@@ -108,13 +109,16 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// Drawn from the seed; nothing goes wrong in a healthy run.
-    pub fn new(seed: u64, healthy: bool) -> Nemesis {
+    /// Drawn from the seed, or of the one kind that is asked for; nothing goes wrong in a healthy run.
+    pub fn new(seed: u64, healthy: bool, only: Option<Kind>) -> Nemesis {
         let mut rng = Rng::new(seed, 4);
         let some = *rng.pick(&[250, 400, 700]);
         let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| rng.chance(some)).collect();
         if kinds.is_empty() {
             kinds.push(Kind::OsdPower);
+        }
+        if let Some(k) = only {
+            kinds = vec![k];
         }
         if healthy {
             kinds.clear();

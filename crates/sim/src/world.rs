@@ -38,6 +38,8 @@ pub struct Options {
     pub inject: Option<Inject>,
     /// No faults at all.
     pub healthy: bool,
+    /// Only this kind of fault.
+    pub only: Option<crate::nemesis::Kind>,
 }
 
 /// Bugs to put in on purpose.
@@ -192,7 +194,7 @@ impl World {
     /// A cluster that has not started, drawn from the seed.
     pub fn new(seed: u64, opts: Options) -> World {
         let mut rng = Rng::new(seed, 1);
-        let nemesis = Nemesis::new(seed, opts.healthy);
+        let nemesis = Nemesis::new(seed, opts.healthy, opts.only);
         let mut net = Net::default();
         net.delay = *rng.pick(&[(30 * US, 100 * US), (50 * US, 500 * US), (200 * US, 3 * MS)]);
         net.spike_permille = *rng.pick(&[0, 1, 5, 20]);
