@@ -11,6 +11,7 @@
 //!   every reader knows. A follower that does not answer costs writes at most one lease length. (Stock waits for every
 //!   member of the quorum, and calls an election after `mon_accept_timeout`.)
 //! - **A new leader** waits until every lease of its predecessors has run out, unless it has heard the holder in its own term.
+//!   It need not wait for the leader of the term before: that one held no follower's lease, and its own ended with the promises.
 //!   Predecessors give none once a successor may be in office, because they only give while their own lease holds.
 
 use crate::codec::Echo;
@@ -59,6 +60,11 @@ impl LeaderLeases {
         };
         l.expire(now);
         l
+    }
+
+    /// `id` led in the term just before ours: it cannot hold a lease any more.
+    pub fn predecessor(&mut self, id: u64) {
+        self.old.remove(&id);
     }
 
     /// Nobody can hold a predecessor's lease (there was none).
@@ -159,6 +165,10 @@ impl FollowerLease {
             self.until = self.until.max(from.plus(lease));
         }
     }
+    /// Who led in `term`, if we followed then.
+    pub fn leader_in(&self, term: u64) -> Option<u64> {
+        (self.term == term && self.leader != 0).then_some(self.leader)
+    }
     /// What to return to `leader`.
     pub fn promise_to(&self, leader: u64, term: u64) -> Option<Echo> {
         if self.is_of(leader, term) { self.stamp } else { None }
@@ -202,6 +212,9 @@ mod tests {
     fn a_predecessors_leases_hold_until_they_run_out_or_their_holder_speaks() {
         let mut l = leases();
         assert_eq!(l.holders().collect::<Vec<_>>(), [2, 3]);
+        let mut after = leases();
+        after.predecessor(2);
+        assert_eq!(after.holders().collect::<Vec<_>>(), [3]);
         l.spoke(2, ask(1), None, ms(10_001));
         assert_eq!(l.holders().collect::<Vec<_>>(), [3]);
         l.expire(ms(10_849));

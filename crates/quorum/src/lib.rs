@@ -17,8 +17,8 @@
 //!    will be. [`Effect::Orphaned`]: unknown, the member lost its office meanwhile; the client asks again.
 //! 4. *Reads are never stale.* While [`Quorum::readable`] says yes, the state machine holds everything that any member has given out by
 //!    then. See `lease.rs` for the argument.
-//! 5. *It goes on* when a majority can talk: with the default timing, writes pause for a lease (0.85 s) when a follower dies, and about
-//!    two seconds (three at most, in simulation) when the leader does.
+//! 5. *It goes on* when a majority can talk. With the default timing, in simulation: writes pause for a lease (0.85 s) when a
+//!    follower dies, for one and a half seconds (two at most) when the leader does.
 //!
 //! # Why `NodeId`s are random
 //!

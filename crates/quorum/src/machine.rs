@@ -654,6 +654,9 @@ impl Quorum {
             let conf = self.conf();
             let quiet_since = self.members_changed.max(self.started);
             let mut leases = LeaderLeases::new(self.id, self.cfg.timing, self.now, &conf.voters, quiet_since);
+            if let Some(before) = self.following.leader_in(term - 1) {
+                leases.predecessor(before);
+            }
             let always_alone = self.alone() && conf.index <= 1;
             if always_alone || planted!(self.cfg, IgnoresOldLeases) {
                 leases.no_predecessors();
