@@ -12,9 +12,10 @@ const PURGE_DELAY: c_int = 15;
 /// OSD under load gave pages back and faulted them in again some hundred times a second, a tenth of its CPU time.
 const KEEP_FREED_MS: c_long = 20_000;
 
-// SAFETY: mimalloc is linked (it is the allocator); these functions store and load a number, from any thread, and ignore options
-// that they do not know.
+// SAFETY: mimalloc is linked (it is the allocator). The functions on options store and load a number, from any thread, and ignore
+// options that they do not know; `mi_collect` may be called at any time and touches only what is free.
 unsafe extern "C" {
+    safe fn mi_collect(force: bool);
     safe fn mi_option_set_default(option: c_int, value: c_long);
     #[cfg(test)]
     safe fn mi_option_get(option: c_int) -> c_long;
@@ -23,6 +24,8 @@ unsafe extern "C" {
 /// To be called first. What the environment says (`MIMALLOC_PURGE_DELAY`) stays.
 pub fn set_up() {
     mi_option_set_default(PURGE_DELAY, KEEP_FREED_MS);
+    // The delay is looked at only when memory is asked for or freed, so not by a daemon that has nothing to do.
+    runtime::idle::on_idle(|| mi_collect(true));
 }
 
 #[cfg(test)]

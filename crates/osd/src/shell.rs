@@ -12,6 +12,7 @@ use msgr::auth::{ClientAuth, ServerAuth};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
 use osd_core::{LogLevel, Net, OsdCore, OsdEffect, OsdEvent, Peer, SessionId};
 use runtime::System;
+use runtime::idle::IdleMemory;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -89,6 +90,7 @@ pub struct Shell {
     /// Wakes [`Shell::flush_turns`].
     turn_end: Rc<Notify>,
     flush_wanted: Cell<bool>,
+    idle: RefCell<IdleMemory>,
 }
 
 fn session_id(net: Net, conn: &Connection) -> SessionId {
@@ -126,6 +128,7 @@ impl Shell {
             changed: Notify::new(),
             turn_end: Rc::new(Notify::new()),
             flush_wanted: Cell::new(false),
+            idle: RefCell::default(),
         })
     }
 
@@ -185,6 +188,7 @@ impl Shell {
     /// follow in the same turn.
     fn gather(&self, event: OsdEvent) {
         let Some(core) = self.core.get() else { return };
+        self.idle.borrow_mut().event();
         self.queue.borrow_mut().push_back(event);
         if self.busy.replace(true) {
             return;
@@ -332,6 +336,7 @@ impl Shell {
         self.retry_mgr();
         self.gather(OsdEvent::Tick);
         self.flush();
+        self.idle.borrow_mut().tick();
         self.wake_in.get()
     }
 

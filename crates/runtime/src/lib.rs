@@ -12,6 +12,7 @@ pub mod conf;
 pub mod config;
 pub mod daemon;
 pub mod flags;
+pub mod idle;
 pub mod log;
 pub mod options;
 pub mod perf;
