@@ -92,7 +92,8 @@ impl OsdCore {
 
     fn pg_effect(&mut self, pgid: SpgId, effect: PgEffect) {
         match effect {
-            PgEffect::SendToOsd { osd, epoch, msg } => self.send_pg(pgid, osd, epoch, msg),
+            PgEffect::SendToOsd { osd, epoch, msg } => self.send_pg(pgid, &[osd], epoch, msg),
+            PgEffect::SendToOsds { osds, epoch, msg } => self.send_pg(pgid, &osds, epoch, msg),
             PgEffect::ReplyClient(reply) => self.reply_client(pgid, reply),
             PgEffect::CopyFrom { op, requests } => self.start_copy(pgid, op, requests),
             PgEffect::WatchNotify { session, notify } => {
@@ -140,14 +141,15 @@ impl OsdCore {
         }
     }
 
-    fn send_pg(&mut self, pgid: SpgId, osd: OsdId, epoch: Epoch, body: PgMsg) {
-        let Some(addrs) = self.map.cluster_addrs.get(osd.0 as usize).cloned() else { return };
-        if !self.map.is_up(osd) || addrs.is_empty() {
-            // The PG will hear of it with the next interval.
-            return;
-        }
+    fn send_pg(&mut self, pgid: SpgId, osds: &[OsdId], epoch: Epoch, body: PgMsg) {
         let msg = Message::new(&PgMessage { pgid, epoch, body }, Self::features());
-        self.out.push(OsdEffect::SendOsd { osd, net: Net::Cluster, addrs, msg });
+        for osd in osds {
+            // To one that went down meanwhile, nothing: the PG will hear of it with the next interval.
+            let addrs = self.map.cluster_addrs.get(osd.0 as usize).filter(|a| !a.is_empty());
+            if let Some(addrs) = addrs.filter(|_| self.map.is_up(*osd)).cloned() {
+                self.out.push(OsdEffect::SendOsd { osd: *osd, net: Net::Cluster, addrs, msg: msg.clone() });
+            }
+        }
     }
 
     fn reply_client(&mut self, pgid: SpgId, reply: ClientReply) {
@@ -259,7 +261,7 @@ impl OsdCore {
         match pg::absent::answer(m.pgid, self.cfg.whoami, from, m.epoch, &m.body, &map, leases) {
             pg::absent::Absent::Ignore => {}
             pg::absent::Absent::Hold => self.hold_for_map(from, m),
-            pg::absent::Absent::Reply(body) => self.send_pg(m.pgid, from, self.map.epoch, body),
+            pg::absent::Absent::Reply(body) => self.send_pg(m.pgid, &[from], self.map.epoch, body),
             pg::absent::Absent::Create { history, past_intervals } => {
                 self.create_pg(m.pgid, history, past_intervals, m.epoch, store);
                 self.pg_event(m.pgid, PgEvent::Message { from, epoch: m.epoch, msg: m.body }, store);

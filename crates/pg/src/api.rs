@@ -146,6 +146,15 @@ pub enum PgEffect {
         /// The message.
         msg: PgMsg,
     },
+    /// As [`PgEffect::SendToOsd`], to several: a change goes to all members.
+    SendToOsds {
+        /// The receivers.
+        osds: Vec<OsdId>,
+        /// Our map epoch when it was said.
+        epoch: Epoch,
+        /// The message.
+        msg: PgMsg,
+    },
     /// To the client that asked.
     ReplyClient(ClientReply),
     /// A `watch_notify` message to a watcher or notifier.

@@ -381,6 +381,11 @@ impl Pg {
         self.complete_message(ctx, osd, &mut msg);
         ctx.out.push(PgEffect::SendToOsd { osd, epoch: self.map.epoch(), msg });
     }
+    /// The same message to several members: it is made into bytes once.
+    pub(crate) fn send_to_all(&mut self, ctx: &mut PgCtx<'_>, osds: Vec<OsdId>, msg: PgMsg) {
+        assert!(!osds.contains(&self.whoami), "a PG does not write to itself: {}", msg.name());
+        ctx.out.push(PgEffect::SendToOsds { osds, epoch: self.map.epoch(), msg });
+    }
 
     // ---- maps and intervals -------------------------------------------------------------------------------------
 

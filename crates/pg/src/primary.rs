@@ -436,23 +436,32 @@ impl Pg {
         }
 
         let heads: BTreeSet<HObject> = o.entries.iter().map(|e| e.oid.head()).collect();
-        for osd in self.primary.members.clone() {
-            let has = self
-                .primary
-                .backfills
-                .get(&osd)
-                .is_none_or(|t| heads.iter().all(|h| is_backfilled(h, &t.started)));
-            let pi = self.primary.peer_info.get_mut(&osd).expect("members were heard");
-            pi.last_update = version;
-            let rep = RepOp {
-                seq,
-                entries: o.entries.clone(),
-                txn: if has { o.txn.clone() } else { Transaction::new() },
-                trim_to,
-                counters: self.info.counters.clone(),
-                last_user_version: self.info.last_user_version,
-            };
-            self.send(ctx, osd, PgMsg::RepOp(rep));
+        // Members that were backfilled up to there get the change, the others only learn that it happened.
+        let (mut whole, mut entries_only) = (Vec::new(), Vec::new());
+        for osd in &self.primary.members {
+            let backfill = self.primary.backfills.get(osd);
+            let has = backfill.is_none_or(|t| heads.iter().all(|h| is_backfilled(h, &t.started)));
+            if has {
+                whole.push(*osd)
+            } else {
+                entries_only.push(*osd)
+            }
+            self.primary.peer_info.get_mut(osd).expect("members were heard").last_update = version;
+        }
+        let mut rep = RepOp {
+            seq,
+            entries: o.entries,
+            txn: Transaction::new(),
+            trim_to,
+            counters: self.info.counters.clone(),
+            last_user_version: self.info.last_user_version,
+        };
+        if !entries_only.is_empty() {
+            self.send_to_all(ctx, entries_only, PgMsg::RepOp(rep.clone()));
+        }
+        if !whole.is_empty() {
+            rep.txn = o.txn;
+            self.send_to_all(ctx, whole, PgMsg::RepOp(rep));
         }
         for h in &heads {
             self.primary.last_change.insert(h.clone(), seq);

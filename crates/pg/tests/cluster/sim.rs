@@ -255,6 +255,11 @@ impl Sim {
                 let to_life = self.map(self.nodes[n].epoch).up_from(osd);
                 self.net.entry((n as i32, osd.0)).or_default().push_back(Packet { epoch, msg, to_life });
             }
+            PgEffect::SendToOsds { osds, epoch, msg } => {
+                for osd in osds {
+                    self.effect(n, PgEffect::SendToOsd { osd, epoch, msg: msg.clone() });
+                }
+            }
             PgEffect::ReplyClient(r) => self.replies.push_back((r.op.session.0 as usize, r)),
             PgEffect::RequestUpThru(e) => {
                 let life = self.nodes[n].life;
