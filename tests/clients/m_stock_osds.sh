@@ -27,7 +27,7 @@ say "configuration reaches them"
 ceph config set osd osd_recovery_sleep_hdd 0
 wait_for 40 "osd.0 was not told its configuration" eval '[ "$(ceph daemon "$D/osd/0.asok" config get osd_recovery_sleep_hdd | json "float(d[\"osd_recovery_sleep_hdd\"])")" = 0.0 ]'
 say "a pool, an image, equal bytes"
-ceph osd pool create p 16 16 replicated --size 3 2>/dev/null; ceph osd pool set p size 3 2>/dev/null; ceph osd pool set p min_size 2 2>/dev/null; rbd pool init p
+ceph osd pool create p 16 2>/dev/null; same "$(ceph osd pool get p size)" "size: 3"; rbd pool init p
 wait_for 120 "not clean" clean
 same "$(ceph health)" HEALTH_OK
 head -c 64M /dev/urandom > "$T/img"; rbd import --no-progress "$T/img" p/i; rbd export --no-progress p/i "$T/back"; same "$(sha "$T/img")" "$(sha "$T/back")" "image"

@@ -86,7 +86,9 @@ impl Layout {
         let names: Vec<&str> = mons.iter().map(|(n, _, _)| n.as_str()).collect();
         let addrs: Vec<String> =
             mons.iter().map(|(_, v2, v1)| format!("[v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]")).collect();
-        let min_size = if osds >= 3 { 2 } else { 1 };
+        // Without OSDs yet (their owner will add some), stock's sizes.
+        let size = if osds == 0 { 3 } else { osds.min(3) };
+        let min_size = if size == 3 { 2 } else { 1 };
         format!(
             "[global]
 fsid = {fsid}
@@ -121,7 +123,6 @@ admin socket = {d}/run/$name.asok
 ",
             names = names.join(","),
             addrs = addrs.join(","),
-            size = osds.clamp(1, 3),
         )
     }
 }
