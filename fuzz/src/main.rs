@@ -126,10 +126,7 @@ fn watch(running: Arc<AtomicU64>, name: &'static str) {
             if now == 0 || now != number {
                 (number, since) = (now, cpu_time());
             } else if cpu_time() - since > INPUT_TIME_MAX {
-                println!(
-                    "FOUND in {name}: one input takes longer than {} s of CPU time",
-                    INPUT_TIME_MAX.as_secs()
-                );
+                eprintln!("{name}: one input takes longer than {} s of CPU time", INPUT_TIME_MAX.as_secs());
                 std::process::abort();
             }
         }
