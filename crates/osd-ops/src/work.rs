@@ -416,6 +416,7 @@ impl<'w, 'a> OmapIter<'w, 'a> {
                 it.patch_from = Bound::Included(key.clone());
                 if base_on {
                     if let Some(oid) = &w.base
+                        && !w.base_key_gone(&key)
                         && let Some(v) = w.store.omap_get(w.coll, oid, k).map_err(|e| w.fail(&e))?
                     {
                         it.buf.push((key.clone(), v));
