@@ -32,6 +32,11 @@ pub fn run(config: Config, bad: Vec<SetError>) -> anyhow::Result<()> {
     for e in bad {
         tracing::warn!("configuration: {e}");
     }
+    if config.bool("auth_allow_insecure_global_id_reclaim") {
+        tracing::warn!(
+            "configuration: auth_allow_insecure_global_id_reclaim = true is not obeyed: a global_id is reclaimed with a valid ticket only"
+        );
+    }
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = tokio::task::LocalSet::new().block_on(&rt, serve(config, log, ready));
     if let Err(e) = &result {
