@@ -76,6 +76,16 @@ impl ObjectStore for TapStore {
     fn read(&self, coll: CollId, oid: &HObject, off: u64, len: u64) -> Result<bytes::Bytes, StoreError> {
         self.store.read(coll, oid, off, len)
     }
+    fn read_into(
+        &self,
+        coll: CollId,
+        oid: &HObject,
+        off: u64,
+        len: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u32>, StoreError> {
+        self.store.read_into(coll, oid, off, len, out)
+    }
     fn extents(
         &self,
         coll: CollId,
