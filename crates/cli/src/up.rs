@@ -19,6 +19,9 @@ use types::{AddrType, AddrVec, EntityAddr, Fsid};
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// More monitors than this make nothing safer, only slower.
+const MONS_MAX: usize = 9;
+
 /// What the command line asked for.
 #[derive(Debug, clap::Args)]
 pub struct UpArgs {
@@ -76,11 +79,7 @@ fn keyring_section(entity: &str, key: &CryptoKey, caps: &[(&str, &str)]) -> Stri
 
 /// Lays a new cluster down: everything but the daemons' own data.
 fn create(layout: &Layout, args: &UpArgs, osds: usize) -> anyhow::Result<()> {
-    ensure!(
-        args.mons == 1,
-        "one monitor is what this version runs (--mons {} comes with the quorum)",
-        args.mons
-    );
+    ensure!((1..=MONS_MAX).contains(&args.mons), "--mons {}: from 1 to {MONS_MAX}", args.mons);
     layout.make_folders()?;
     let env = runtime::System;
     let mut random = [0u8; 16];

@@ -1,6 +1,7 @@
 //! Message type numbers (`CEPH_MSG_*`, `MSG_*` of `src/msg/Message.h` and `include/ceph_fs.h`) and their names in logs.
 //!
-//! Numbers 0x4000..0x40ff are our own OSD-to-OSD messages; they are defined where they are used (crate `pg`).
+//! Numbers 0x4000..0x40ff are our own OSD-to-OSD messages, 0x4100..0x41ff those between monitors; they are defined where they are
+//! used (crates `pg` and `mon-core`).
 
 macro_rules! kinds {
     ($($name:ident = $n:literal $text:literal),* $(,)?) => {
@@ -12,6 +13,7 @@ macro_rules! kinds {
             match kind {
                 $($n => $text,)*
                 0x4000..=0x40ff => "loligo_internal",
+                0x4100..=0x41ff => "loligo_mon",
                 _ => "unknown",
             }
         }

@@ -1,7 +1,8 @@
 //! The auth service: principals with keys and caps, rotating secrets, and batches of global ids.
 //!
-//! A global id is only given out below `max`, which is durable before any id of its batch is used: no id is ever given twice, also not
-//! after a crash. Implements what `cephx::MonAuthDb` asks for; the shell wraps it.
+//! The leader reserves global ids for one monitor at a time, as a range that is committed before any id of it is used. A monitor takes ids
+//! from ranges that it saw being committed in this life only: no id is ever given twice, by whomever, also not after a crash.
+//! Implements what `cephx::MonAuthDb` asks for; the shell wraps it.
 
 use crate::kv::{Batch, Kv};
 use crate::table::{Table, encoded};
@@ -11,9 +12,11 @@ use cephx::env::Env;
 use cephx::keyserver::{AuthConfig, EntityAuth, KeyServerData, RotatingSecrets};
 use cephx::proto::{AuthCapsInfo, AuthName};
 use denc::Decoder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const GID_KEY: &str = "auth/max_global_id";
+/// Behind it a monitor's name: the range that was reserved for it last.
+const GID_RANGE: &str = "auth/gid_range/";
 /// Ids reserved at once.
 const GID_BATCH: u64 = 4096;
 /// Below this many the next batch is reserved.
@@ -28,35 +31,49 @@ pub struct AuthMon {
     pub entities: Table<EntityAuth>,
     /// Rotating secrets by service bit, as a decimal key.
     pub rotating: Table<RotatingSecrets>,
+    /// Our own name, for which ranges are committed.
+    name: String,
+    /// Everything up to here is reserved for someone.
     gid_max: u64,
+    /// Our range: ids above `gid_next` up to `gid_end` are free.
     gid_next: u64,
-    gid_pending: Option<u64>,
+    gid_end: u64,
+    /// Monitors that the next batch reserves for.
+    gid_wanted: BTreeSet<String>,
 }
 
 impl AuthMon {
-    /// From the store.
-    pub fn load(kv: &Kv) -> AuthMon {
+    /// From the store, for the monitor `name`. What was left of its last range before a restart is skipped: it may have been given.
+    pub fn load(kv: &Kv, name: &str) -> AuthMon {
         let max = kv.get(GID_KEY).and_then(|b| Decoder::new(b).u64().ok()).unwrap_or(GID_FIRST);
         AuthMon {
             entities: Table::load("auth/entity/", kv),
             rotating: Table::load("auth/rotating/", kv),
-            // What was left of the last batch before a restart is skipped: it may have been given.
-            gid_next: max,
+            name: name.to_owned(),
             gid_max: max,
-            gid_pending: None,
+            gid_next: 0,
+            gid_end: 0,
+            gid_wanted: BTreeSet::new(),
         }
+    }
+    /// Takes over the range of ids that `other`, the same monitor in the same life, has left.
+    pub fn keep_ids(&mut self, other: &AuthMon) {
+        (self.gid_next, self.gid_end) = (other.gid_next, other.gid_end);
     }
     /// Moves staged changes into `batch`.
     pub fn stage(&mut self, batch: &mut Batch) {
         self.entities.stage(batch);
         self.rotating.stage(batch);
-        if let Some(max) = self.gid_pending.take() {
+        let mut max = self.gid_max;
+        for name in std::mem::take(&mut self.gid_wanted) {
+            batch.put(format!("{GID_RANGE}{name}"), encoded(&(max, max + GID_BATCH)));
+            max += GID_BATCH;
             batch.put(GID_KEY, encoded(&max));
         }
     }
     /// True when something is staged.
     pub fn is_dirty(&self) -> bool {
-        self.entities.is_dirty() || self.rotating.is_dirty() || self.gid_pending.is_some()
+        self.entities.is_dirty() || self.rotating.is_dirty() || !self.gid_wanted.is_empty()
     }
     /// Takes over a committed batch; true when logins may see something else now.
     pub fn commit(&mut self, batch: &Batch) -> bool {
@@ -67,12 +84,25 @@ impl AuthMon {
         {
             self.gid_max = max;
         }
+        if let Some(Some(v)) = batch.changes.get(&format!("{GID_RANGE}{}", self.name))
+            && let Ok((start, end)) = Decoder::new(v).get::<(u64, u64)>()
+        {
+            (self.gid_next, self.gid_end) = (start, end);
+        }
         a || b
     }
-    /// Reserves ids when few are left, and rotates secrets that ended.
+    /// True when this monitor has few ids left.
+    pub fn wants_global_ids(&self) -> bool {
+        self.gid_end - self.gid_next < GID_LOW
+    }
+    /// Reserves ids for a monitor, in the next batch.
+    pub fn reserve_global_ids(&mut self, name: &str) {
+        self.gid_wanted.insert(name.to_owned());
+    }
+    /// The leader's: reserves ids when few are left, and rotates secrets that ended.
     pub fn tick(&mut self, config: &AuthConfig, env: &dyn Env) {
-        if self.gid_max - self.gid_next < GID_LOW {
-            self.gid_pending = Some(self.gid_max + GID_BATCH);
+        if self.wants_global_ids() {
+            self.gid_wanted.insert(self.name.clone());
         }
         let mut data = KeyServerData::default();
         for (k, v) in self.rotating.next_all() {
@@ -88,7 +118,7 @@ impl AuthMon {
     }
     /// A new id, if one is reserved.
     pub fn new_global_id(&mut self) -> Option<u64> {
-        if self.gid_next >= self.gid_max {
+        if self.gid_next >= self.gid_end {
             return None;
         }
         self.gid_next += 1;

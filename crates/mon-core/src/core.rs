@@ -1,21 +1,26 @@
 //! [`MonCore`]: the monitor (and manager) as a pure machine.
 //!
 //! Invariants:
-//! - State changes only by committed proposals, one in flight; changes prepared meanwhile wait. Messages that want to change
-//!   something while a proposal is in flight are kept and handled after its commit, in order.
+//! - State changes only by committed proposals. The leader makes them, one in flight; changes prepared meanwhile wait. Messages that
+//!   want to change something while a proposal is in flight are kept and handled after its commit, in order.
+//! - Nobody but the leader stages anything: what others are asked for and cannot answer from committed state goes to the leader.
 //! - A reply that promises a change leaves only after the commit that holds it.
-//! - What subscribers are told is committed.
+//! - What subscribers are told is committed, and nothing is answered while another member may know better (`readable`).
+//! - A leader that loses its office forgets what it staged, and ends the sessions whose requests it cannot answer any more; their
+//!   clients ask again, and [`crate::done`] keeps a change from being made twice.
 
 use crate::auth::AuthMon;
 use crate::authz;
 use crate::commands;
 use crate::config::ConfigMon;
-use crate::election::Election;
-use crate::event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
+use crate::done::{Answer, Asked, DoneLog};
+use crate::event::{LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
+use crate::leader;
 use crate::log::LogMon;
 use crate::mgrmon::MgrMon;
+use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
 use crate::session::Session;
@@ -23,7 +28,6 @@ use crate::table::{Table, encoded};
 use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
-use denc::Decoder;
 use messages::{Message, kinds};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -66,10 +70,15 @@ impl MonConfig {
     }
 }
 
+/// A monitor that cannot answer for so long lets its clients go to another one.
+const UNSERVED_MAX: Duration = Duration::from_millis(2500);
+
 /// Something to do once the next commit happened.
 #[derive(Debug)]
 pub(crate) enum AfterCommit {
     Send(SessionId, Message),
+    /// An answer that is remembered with the change.
+    Answer(SessionId, Asked, Message),
     /// OSDMaps from this epoch on.
     Maps(SessionId, u32),
     /// Handle this message again.
@@ -89,7 +98,7 @@ pub struct MonCore {
     pub(crate) now: Utime,
     pub(crate) kv: Kv,
     pub(crate) in_flight: Option<Proposal>,
-    pub(crate) monmap: MonMap,
+    pub(crate) monmap: MonmapMon,
     pub(crate) osd: OsdMon,
     pub(crate) auth: AuthMon,
     pub(crate) config: ConfigMon,
@@ -98,7 +107,8 @@ pub struct MonCore {
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
-    pub(crate) election: Election,
+    pub(crate) done: DoneLog,
+    pub(crate) quorum: QuorumInfo,
     pub(crate) pgmap: PgMap,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
@@ -109,6 +119,30 @@ pub struct MonCore {
     log_seq: u64,
     last_sample: Utime,
     required_features: u64,
+    readable: bool,
+    /// Since when we have not been able to answer anyone; `None` while we are.
+    pub(crate) unserved_since: Option<Utime>,
+    /// What the monitors of the quorum told about themselves; the leader's.
+    pub(crate) members: BTreeMap<String, MemberNews>,
+    /// Monitors that are being removed, and who waits for it.
+    pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
+    /// The next answer that is to wait waits for this monitor's removal.
+    pub(crate) waits_for_leaving: Option<String>,
+    /// Members of the quorum as committed, learners too.
+    pub(crate) member_names: Vec<String>,
+}
+
+impl AfterCommit {
+    /// The session that waits.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self {
+            AfterCommit::Send(id, _)
+            | AfterCommit::Answer(id, _, _)
+            | AfterCommit::Maps(id, _)
+            | AfterCommit::Retry(id, _) => Some(*id),
+            AfterCommit::Local { .. } => None,
+        }
+    }
 }
 
 impl MonCore {
@@ -120,10 +154,10 @@ impl MonCore {
     ) -> Result<MonCore, String> {
         let now = env.now();
         let kv = Kv::new(snapshot);
-        let bytes = kv.get("monmap/current").ok_or("the store has no monmap: it was not made by --mkfs")?;
-        let monmap: MonMap =
-            Decoder::new(bytes).get().map_err(|e| format!("the monmap in the store does not decode: {e}"))?;
-        if monmap.rank_of(&cfg.name).is_none() {
+        let monmap = MonmapMon::load(&kv)
+            .ok_or("the store has no monmap: it was not made by --mkfs")?
+            .map_err(|e| format!("the monmap in the store does not decode: {e}"))?;
+        if monmap.map.rank_of(&cfg.name).is_none() {
             return Err(format!("mon.{} is not in the monmap", cfg.name));
         }
         let osd =
@@ -131,14 +165,15 @@ impl MonCore {
         let mut core = MonCore {
             monmap,
             osd,
-            auth: AuthMon::load(&kv),
+            auth: AuthMon::load(&kv, &cfg.name),
             config: ConfigMon::load(&kv),
             config_key: Table::load("config-key/", &kv),
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
             mgr: MgrMon::load(&kv),
             mon_metadata: Table::load("mon/metadata/", &kv),
-            election: Election::at_start(&kv),
+            done: DoneLog::load(&kv),
+            quorum: QuorumInfo::default(),
             pgmap: PgMap::default(),
             sessions: BTreeMap::new(),
             started: now,
@@ -149,6 +184,12 @@ impl MonCore {
             log_seq: 0,
             last_sample: Utime::ZERO,
             required_features: 0,
+            readable: false,
+            unserved_since: Some(now),
+            members: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            waits_for_leaving: None,
+            member_names: Vec::new(),
             in_flight: None,
             kv,
             now,
@@ -161,7 +202,7 @@ impl MonCore {
 
     /// The cluster's id.
     pub fn fsid(&self) -> Fsid {
-        self.monmap.fsid
+        self.monmap.map.fsid
     }
     /// The committed OSDMap.
     pub fn osdmap(&self) -> &types::osdmap::OsdMap {
@@ -169,11 +210,27 @@ impl MonCore {
     }
     /// The monitor map.
     pub fn monmap(&self) -> &MonMap {
-        &self.monmap
+        &self.monmap.map
+    }
+    /// The quorum as this monitor sees it.
+    pub fn quorum(&self) -> &QuorumInfo {
+        &self.quorum
+    }
+    /// The whole committed state, for a member that lacks too much of the history.
+    pub fn snapshot(&self) -> Bytes {
+        self.kv.snapshot()
+    }
+    /// True while this monitor is of use to its clients: it can answer, or was able to a moment ago.
+    pub fn is_serving(&self, now: Utime) -> bool {
+        self.unserved_since.is_none_or(|t| now.since(t) < UNSERVED_MAX)
+    }
+    /// True while messages are answered and forwarded.
+    fn can_serve(&self) -> bool {
+        self.readable && self.quorum.leader.is_some()
     }
     /// Our rank.
     pub fn rank(&self) -> usize {
-        self.monmap.rank_of(&self.cfg.name).unwrap_or(0)
+        self.monmap.map.rank_of(&self.cfg.name).unwrap_or(0)
     }
     /// The auth service, for logins.
     pub fn auth(&self) -> &AuthMon {
@@ -220,35 +277,54 @@ impl MonCore {
                 self.mgr.closed(id);
             }
             MonEvent::Message(id, msg) => self.message(id, msg),
-            MonEvent::Committed(version) => self.committed(version),
+            MonEvent::Committed(p) => self.committed(&p),
+            MonEvent::Refused { version, why } => self.refused(version, why),
+            MonEvent::Quorum(info) => self.quorum_changed(info),
+            MonEvent::Readable(yes) => self.set_readable(yes),
+            MonEvent::LeaderLost => self.leader_lost(),
+            MonEvent::Installed(keys) => self.installed(keys),
+            MonEvent::News(news) => self.take_news(news),
+            MonEvent::Routed(id, msg) => self.routed(id, msg),
+            MonEvent::JoinAsked { name, node, addrs } => self.join_asked(&name, node, addrs),
+            MonEvent::Members(names) => self.members_changed(&names),
+            MonEvent::MemberRefused { name, why } => self.member_refused(&name, &why),
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
-            MonEvent::NeedGlobalIds => {
-                let cfg = self.cfg.auth.clone();
-                let env = self.env.clone();
-                self.auth.tick(&cfg, &*env);
-            }
-            MonEvent::MgrAddrs(addrs) => {
-                let name = self.cfg.name.clone();
-                let fresh = self.in_flight.is_none();
-                if !fresh {
-                    return self.defer(MonEvent::MgrAddrs(addrs));
-                }
-                let gid = self.auth.new_global_id();
-                if gid.is_none() {
-                    // The first batch of ids is on its way.
-                    return self.defer(MonEvent::MgrAddrs(addrs));
-                }
-                self.mgr.activate(&name, gid.unwrap_or(0), addrs, self.now);
-            }
-            MonEvent::Metadata(list) => {
-                let name = self.cfg.name.clone();
-                self.mon_metadata.set(name, list.into_iter().collect());
-            }
+            MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
         }
     }
 
-    fn defer(&mut self, event: MonEvent) {
+    pub(crate) fn set_readable_flag(&mut self, yes: bool) {
+        self.readable = yes;
+    }
+
+    /// After the quorum or the lease changed: what waited is handled when we can answer, or the clock of patience starts.
+    pub(crate) fn served_or_not(&mut self) {
+        match self.can_serve() {
+            true => {
+                self.unserved_since = None;
+                if self.in_flight.is_none() {
+                    self.handle_deferred();
+                }
+            }
+            false => drop(self.unserved_since.get_or_insert(self.now)),
+        }
+    }
+
+    /// Replies that wait for a commit, taken away.
+    pub(crate) fn take_waiting(&mut self) -> Vec<AfterCommit> {
+        let mut all = std::mem::take(&mut self.after_in_flight);
+        all.append(&mut self.after);
+        all.extend(std::mem::take(&mut self.leaving).into_values().flatten());
+        all
+    }
+
+    /// Messages that wait are forgotten: their sessions end.
+    pub(crate) fn drop_deferred(&mut self) {
+        self.deferred.retain(|e| !matches!(e, MonEvent::Message(..)));
+    }
+
+    pub(crate) fn defer(&mut self, event: MonEvent) {
         if self.deferred.len() < DEFERRED_MAX {
             self.deferred.push_back(event);
         }
@@ -264,6 +340,21 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
+        if !leader::answers_alone(&msg) {
+            if !self.can_serve() {
+                return self.defer(MonEvent::Message(id, msg));
+            }
+            if !self.quorum.leads && leader::is_for_leader(&msg) {
+                return self.forward(id, msg);
+            }
+        }
+        if self.quorum.leads
+            && let Some(asked) = self.asked(id, &msg)
+            && let Some(answer) = self.done.answer(&asked)
+        {
+            let answer = answer.message(asked.tid);
+            return self.send(id, answer);
+        }
         if self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
@@ -273,6 +364,14 @@ impl MonCore {
             // A peer that sends what cannot be decoded is cut off, as the messenger of stock does.
             self.effects.push(MonEffect::Close(id));
         }
+    }
+
+    /// Who asked what, for requests whose answers are remembered.
+    pub(crate) fn asked(&self, id: SessionId, msg: &Message) -> Option<Asked> {
+        let h = &msg.header;
+        let gid = self.sessions.get(&id)?.peer.global_id;
+        let kept = matches!(h.kind, kinds::MON_COMMAND | kinds::POOLOP) && h.tid != 0 && gid != 0;
+        kept.then_some(Asked { global_id: gid, kind: h.kind, tid: h.tid })
     }
 
     fn wants_to_write(&self, msg: &Message) -> bool {
@@ -294,7 +393,16 @@ impl MonCore {
     }
 
     fn local_command(&mut self, token: u64, command: String) {
-        if self.in_flight.is_some() && commands::text_writes(&command) {
+        let writes = commands::text_writes(&command);
+        if writes && !self.quorum.leads {
+            let outs = match &self.quorum.leader {
+                Some(l) => format!("mon.{l} leads: ask there, or through the cluster"),
+                None => "no quorum".to_owned(),
+            };
+            let (ret, data) = (types::Errno::EAGAIN.negated(), Bytes::new());
+            return self.effects.push(MonEffect::LocalReply { token, ret, outs, data });
+        }
+        if self.in_flight.is_some() && writes {
             return self.defer(MonEvent::LocalCommand { token, command });
         }
         let ctx = commands::Ctx {
@@ -322,15 +430,19 @@ impl MonCore {
 
     /// Does something after the next commit.
     pub(crate) fn later(&mut self, a: AfterCommit) {
-        self.after.push(a);
+        match self.waits_for_leaving.take() {
+            Some(name) => self.leaving.entry(name).or_default().push(a),
+            None => self.after.push(a),
+        }
     }
 
     /// Adds to the cluster log.
     pub(crate) fn clog(&mut self, channel: &str, prio: LogPrio, msg: String) {
         self.log_seq += 1;
         let rank = self.rank();
-        let addrs = self.monmap.addrs_of_rank(rank).cloned().unwrap_or_default();
-        self.log.add(LogEntry {
+        let leads = self.quorum.leads;
+        let addrs = self.monmap.map.addrs_of_rank(rank).cloned().unwrap_or_default();
+        let entry = LogEntry {
             name: LogName::new(EntityType::MON, self.cfg.name.clone()),
             rank: EntityName::mon(rank as i64),
             addrs,
@@ -339,7 +451,13 @@ impl MonCore {
             prio,
             msg,
             channel: channel.to_owned(),
-        });
+        };
+        if leads {
+            self.log.add(entry);
+        } else {
+            let name = self.cfg.name.clone();
+            self.tell_leader(MemberNews { name, log: vec![entry], ..MemberNews::default() });
+        }
     }
 
     fn dirty(&self) -> bool {
@@ -352,13 +470,18 @@ impl MonCore {
             || self.health.is_dirty()
             || self.mgr.is_dirty()
             || self.mon_metadata.is_dirty()
-            || self.election.is_dirty()
+            || self.monmap.is_dirty()
     }
 
     /// Proposes what is staged, if nothing is in flight; replies that wait for nothing leave.
     fn flush(&mut self) {
         if self.in_flight.is_some() {
             return;
+        }
+        if !self.quorum.leads && self.dirty() {
+            // Only the leader changes anything: whoever staged this asked the wrong member.
+            self.effects.push(MonEffect::Log(LogLevel::Error, "a change outside of the leader is dropped".into()));
+            self.reload();
         }
         // What waits for nothing leaves; a message that is handled again may stage something new.
         while !self.dirty() {
@@ -378,13 +501,19 @@ impl MonCore {
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
         self.mon_metadata.stage(&mut batch);
-        self.election.stage(&mut batch);
+        self.monmap.stage(&mut batch);
         if batch.is_empty() {
             for a in std::mem::take(&mut self.after) {
                 self.release(a);
             }
             return;
         }
+        for a in &self.after {
+            if let AfterCommit::Answer(_, asked, msg) = a {
+                self.done.add(*asked, Answer::of(msg));
+            }
+        }
+        self.done.stage(&mut batch);
         let version = self.kv.version() + 1;
         batch.put(VERSION_KEY, encoded(&version));
         let p = Proposal { version, batch };
@@ -395,7 +524,7 @@ impl MonCore {
 
     fn release(&mut self, a: AfterCommit) {
         match a {
-            AfterCommit::Send(id, msg) => self.effects.push(MonEffect::Send(id, msg)),
+            AfterCommit::Send(id, msg) | AfterCommit::Answer(id, _, msg) => self.effects.push(MonEffect::Send(id, msg)),
             AfterCommit::Maps(id, first) => self.send_osdmaps(id, first, false),
             AfterCommit::Retry(id, msg) => self.one(MonEvent::Message(id, msg)),
             AfterCommit::Local { token, ret, outs, data } => {
@@ -404,8 +533,11 @@ impl MonCore {
         }
     }
 
-    fn committed(&mut self, version: u64) {
-        let Some(p) = self.in_flight.take_if(|p| p.version == version) else { return };
+    fn committed(&mut self, p: &Proposal) {
+        // One history: each batch follows the one before it, whoever proposed it.
+        let expected = self.kv.version() + 1;
+        assert_eq!(p.version, expected, "a batch is missing from the history");
+        let own = self.in_flight.take().is_some();
         self.kv.apply(&p.batch);
         let osd = self.osd.commit(&p.batch);
         let auth = self.auth.commit(&p.batch);
@@ -415,7 +547,8 @@ impl MonCore {
         self.health.commit(&p.batch);
         let mgr = self.mgr.commit(&p.batch);
         self.mon_metadata.commit(&p.batch);
-        self.election.commit(&p.batch);
+        let monmap = self.monmap.commit(&p.batch);
+        self.done.commit(&p.batch);
         if osd {
             self.osd_committed();
             self.publish_osdmap();
@@ -432,10 +565,19 @@ impl MonCore {
         if !entries.is_empty() {
             self.publish_log(&entries);
         }
-        for a in std::mem::take(&mut self.after_in_flight) {
-            self.release(a);
+        if monmap {
+            self.monmap_committed();
         }
-        // All that waited is handled into one next proposal.
+        if own {
+            for a in std::mem::take(&mut self.after_in_flight) {
+                self.release(a);
+            }
+        }
+        self.handle_deferred();
+    }
+
+    /// All that waited is handled, into one next proposal.
+    fn handle_deferred(&mut self) {
         for _ in 0..self.deferred.len() {
             let Some(e) = self.deferred.pop_front() else { break };
             self.one(e);
@@ -443,7 +585,7 @@ impl MonCore {
     }
 
     /// After the OSDMap changed: what follows from it.
-    fn osd_committed(&mut self) {
+    pub(crate) fn osd_committed(&mut self) {
         let pools = self.osd.pool_pgs();
         self.pgmap.sync_pools(&pools, self.now);
         let up = self.osd.up_osds();
@@ -460,6 +602,16 @@ impl MonCore {
     }
 
     fn tick(&mut self) {
+        self.end_unserved();
+        if !self.can_serve() {
+            return;
+        }
+        if !self.quorum.leads {
+            if self.auth.wants_global_ids() {
+                self.ask_for_global_ids();
+            }
+            return self.expire_sessions();
+        }
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
@@ -470,6 +622,7 @@ impl MonCore {
         let cfg = self.cfg.auth.clone();
         let env = self.env.clone();
         self.auth.tick(&cfg, &*env);
+        self.mgr_tick();
         self.osd_tick();
         self.health_tick();
         self.expire_sessions();

@@ -2,7 +2,8 @@
 
 use crate::authz;
 use crate::commands::{self, Ctx};
-use crate::core::MonCore;
+use crate::core::{AfterCommit, MonCore};
+use crate::done::Asked;
 use crate::event::SessionId;
 use crate::mgrmon::Daemon;
 use crate::session::SUBS_MAX;
@@ -58,7 +59,7 @@ impl MonCore {
     pub(crate) fn send_monmap(&mut self, id: SessionId) {
         let Some(s) = self.sessions.get(&id) else { return };
         let f = s.features();
-        let m = MMonMap::new(&self.monmap, f);
+        let m = MMonMap::new(self.monmap(), f);
         self.send(id, Message::new(&m, f));
     }
 
@@ -109,8 +110,8 @@ impl MonCore {
         true
     }
 
-    fn check_monmap_sub(&mut self, id: SessionId) {
-        if self.sub_due(id, "monmap", self.monmap.epoch.0.into()) {
+    pub(crate) fn check_monmap_sub(&mut self, id: SessionId) {
+        if self.sub_due(id, "monmap", self.monmap().epoch.0.into()) {
             self.send_monmap(id);
         }
     }
@@ -210,7 +211,7 @@ impl MonCore {
     fn get_version(&mut self, id: SessionId, m: MMonGetVersion, tid: u64) {
         let (version, oldest_version): (u64, u64) = match m.what.as_str() {
             "osdmap" => (self.osd.map.epoch.0.into(), self.osd.first.into()),
-            "monmap" => (self.monmap.epoch.0.into(), 1),
+            "monmap" => (self.monmap().epoch.0.into(), 1),
             "mgrmap" => (self.mgr.map.epoch.0.into(), 1),
             "fsmap" | "mdsmap" => (1, 1),
             _ => return,
@@ -229,6 +230,18 @@ impl MonCore {
         let Some(s) = self.sessions.get(&id) else { return };
         let msg = Message::new(p, s.features()).with_tid(tid);
         self.send_after_commit(id, msg);
+    }
+
+    /// The same for a request whose answer is remembered with the change that it made.
+    pub(crate) fn answer_later<P: messages::Payload>(&mut self, id: SessionId, kind: u16, p: &P, tid: u64) {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let gid = s.peer.global_id;
+        let msg = Message::new(p, s.features()).with_tid(tid);
+        let a = match tid != 0 && gid != 0 {
+            true => AfterCommit::Answer(id, Asked { global_id: gid, kind, tid }, msg),
+            false => AfterCommit::Send(id, msg),
+        };
+        self.later(a);
     }
 
     fn get_osdmap(&mut self, id: SessionId, m: MMonGetOsdMap) {
@@ -274,7 +287,7 @@ impl MonCore {
             cmd: m.cmd,
             data: out.data,
         };
-        if wait { self.reply_later(id, &r, tid) } else { self.reply(id, &r, tid) }
+        if wait { self.answer_later(id, kinds::MON_COMMAND, &r, tid) } else { self.reply(id, &r, tid) }
     }
 
     fn tell_command(&mut self, id: SessionId, m: MCommand, tid: u64) {

@@ -3,7 +3,9 @@
 use crate::kv::Proposal;
 use bytes::Bytes;
 use messages::Message;
-use types::{AddrVec, EntityName};
+use std::collections::BTreeMap;
+use types::logentry::LogEntry;
+use types::{AddrVec, EntityName, Utime};
 
 /// A session's number; unique over both listeners of the process.
 pub type SessionId = u64;
@@ -42,6 +44,81 @@ pub struct Peer {
     pub authenticated: bool,
 }
 
+/// What a monitor is doing, in stock's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MonState {
+    /// Belongs to no quorum yet.
+    #[default]
+    Probing,
+    /// Catches up.
+    Synchronizing,
+    /// No leader is known.
+    Electing,
+    /// Leads.
+    Leader,
+    /// Follows.
+    Peon,
+}
+
+impl MonState {
+    /// As `mon_status` prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MonState::Probing => "probing",
+            MonState::Synchronizing => "synchronizing",
+            MonState::Electing => "electing",
+            MonState::Leader => "leader",
+            MonState::Peon => "peon",
+        }
+    }
+}
+
+/// The quorum as this monitor sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumInfo {
+    /// What this monitor does.
+    pub state: MonState,
+    /// This monitor leads and holds all that was committed before: it may propose.
+    pub leads: bool,
+    /// The leader's name.
+    pub leader: Option<String>,
+    /// Names of those who are in the quorum; empty without a leader.
+    pub quorum: Vec<String>,
+    /// Grows with each election.
+    pub election_epoch: u64,
+    /// Since when this leader and this quorum are what they are.
+    pub since: Utime,
+}
+
+impl QuorumInfo {
+    /// A monitor that is alone and leads.
+    pub fn alone(name: &str, election_epoch: u64, since: Utime) -> QuorumInfo {
+        QuorumInfo {
+            state: MonState::Leader,
+            leads: true,
+            leader: Some(name.to_owned()),
+            quorum: vec![name.to_owned()],
+            election_epoch,
+            since,
+        }
+    }
+}
+
+/// What a monitor tells the leader about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberNews {
+    /// Its name.
+    pub name: String,
+    /// What it knows of its host (`mon metadata`); empty when nothing changed.
+    pub metadata: BTreeMap<String, String>,
+    /// Where its manager's role listens.
+    pub mgr_addrs: AddrVec,
+    /// Lines for the cluster log.
+    pub log: Vec<LogEntry>,
+    /// It runs out of global ids.
+    pub wants_global_ids: bool,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum MonEvent {
@@ -53,8 +130,45 @@ pub enum MonEvent {
     Closed(SessionId),
     /// A message came.
     Message(SessionId, Message),
-    /// A proposal is durable.
-    Committed(u64),
+    /// A proposal is in the one history (own or another leader's): it is applied.
+    Committed(Proposal),
+    /// What was proposed is not and never will be in the history.
+    Refused {
+        /// Version of the proposal.
+        version: u64,
+        /// Why, for the log.
+        why: &'static str,
+    },
+    /// The quorum changed, or our part in it.
+    Quorum(QuorumInfo),
+    /// Reads may (or may not) be answered from what is here.
+    Readable(bool),
+    /// The way to the leader broke: what it was asked may be lost.
+    LeaderLost,
+    /// Our whole state was replaced by the quorum's.
+    Installed(BTreeMap<String, Bytes>),
+    /// A monitor (we too) told the leader something about itself.
+    News(MemberNews),
+    /// The leader answered a message that was handed to it.
+    Routed(SessionId, Message),
+    /// A monitor outside of the quorum asks to be let in, and proved the key of `mon.`.
+    JoinAsked {
+        /// Its name.
+        name: String,
+        /// Its identity in the log.
+        node: u64,
+        /// Where it listens.
+        addrs: AddrVec,
+    },
+    /// The members of the quorum, voters and learners, as committed.
+    Members(Vec<String>),
+    /// The quorum did not take a change of its members.
+    MemberRefused {
+        /// The monitor.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Some time passed; wanted every second or so.
     Tick,
     /// A command of the admin socket; answered by [`MonEffect::LocalReply`].
@@ -66,10 +180,6 @@ pub enum MonEvent {
     },
     /// Someone ran out of global ids: the next batch must be reserved.
     NeedGlobalIds,
-    /// The addresses at which the manager's listener is reachable.
-    MgrAddrs(AddrVec),
-    /// What this monitor knows of its host (`mon metadata`).
-    Metadata(Vec<(String, String)>),
 }
 
 /// What must be done.
@@ -81,6 +191,21 @@ pub enum MonEffect {
     Propose(Proposal),
     /// End a session.
     Close(SessionId),
+    /// Hand a session's message to the leader, which answers by [`MonEvent::Routed`].
+    Forward(SessionId, Peer, Message),
+    /// Tell the leader.
+    TellLeader(MemberNews),
+    /// Let this monitor into the quorum.
+    Admit {
+        /// Its name.
+        name: String,
+        /// Its identity in the log.
+        node: u64,
+    },
+    /// Remove this monitor from the quorum.
+    Expel(String),
+    /// The monitor map changed: addresses and ranks.
+    MonmapChanged,
     /// A line for the log file.
     Log(LogLevel, String),
     /// The answer of a local command.

@@ -131,6 +131,7 @@ impl MonCore {
     /// Everything that is wrong now, muted or not.
     pub fn checks(&self) -> Checks {
         let mut b = Builder(Checks::new());
+        self.mon_checks(&mut b);
         self.osd_checks(&mut b);
         self.full_checks(&mut b);
         self.flag_checks(&mut b);
@@ -148,6 +149,24 @@ impl MonCore {
             .map(|(_, c)| c.severity)
             .max()
             .unwrap_or(Severity::Ok)
+    }
+
+    /// Monitors that are in the map and not in the quorum.
+    fn mon_checks(&self, b: &mut Builder) {
+        let m = self.monmap();
+        let quorum = self.quorum_names();
+        if self.quorum.leader.is_none() || quorum.len() >= m.mons.len() {
+            return;
+        }
+        let down = m.ranks.iter().enumerate().filter(|(_, n)| !quorum.contains(n));
+        let detail: Vec<String> = down
+            .filter_map(|(rank, n)| {
+                let addrs = &m.mons.get(n)?.public_addrs;
+                Some(format!("mon.{n} (rank {rank}) addr {addrs} is down (out of quorum)"))
+            })
+            .collect();
+        let summary = format!("{}/{} mons down, quorum {}", detail.len(), m.mons.len(), quorum.join(","));
+        b.add("MON_DOWN", Severity::Warn, summary, detail.len(), detail);
     }
 
     fn osd_checks(&self, b: &mut Builder) {

@@ -69,6 +69,26 @@ pub struct Proposal {
     pub batch: Batch,
 }
 
+impl Proposal {
+    /// As an entry of the monitors' log.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut e = Encoder::new(denc::Features::ALL);
+        e.u64(self.version);
+        e.put(&self.batch);
+        e.finish()
+    }
+    /// From an entry of the monitors' log; values get bytes of their own, so that the entry is not kept alive.
+    pub fn from_bytes(bytes: &Bytes) -> Result<Proposal, DencError> {
+        let mut d = Decoder::new(bytes);
+        let (version, mut batch) = (d.u64()?, d.get::<Batch>()?);
+        d.expect_end("mon proposal")?;
+        for v in batch.changes.values_mut().flatten() {
+            *v = Bytes::copy_from_slice(v);
+        }
+        Ok(Proposal { version, batch })
+    }
+}
+
 /// The committed state in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Kv {
@@ -93,6 +113,17 @@ impl Kv {
             .range(prefix.to_owned()..)
             .take_while(move |(k, _)| k.starts_with(prefix))
             .map(move |(k, v)| (&k[prefix.len()..], v))
+    }
+    /// Everything, as [`Kv::keys_of`] reads it.
+    pub fn snapshot(&self) -> Bytes {
+        let changes = self.map.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        denc::to_bytes(&Batch { changes }, denc::Features::ALL)
+    }
+    /// The keys of a snapshot, each with bytes of its own.
+    pub fn keys_of(snapshot: &Bytes) -> Result<BTreeMap<String, Bytes>, DencError> {
+        let all: Batch = denc::from_bytes_exact(snapshot)?;
+        let own = |v: Option<Bytes>| v.map(|v| Bytes::copy_from_slice(&v));
+        Ok(all.changes.into_iter().filter_map(|(k, v)| own(v).map(|v| (k, v))).collect())
     }
     /// Applies a committed batch.
     pub fn apply(&mut self, batch: &Batch) {

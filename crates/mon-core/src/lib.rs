@@ -12,15 +12,17 @@ mod config;
 mod core;
 pub mod crushutil;
 mod dispatch;
-mod election;
+mod done;
 pub mod event;
 pub mod fmt;
 pub mod fuzz;
 mod health;
 pub mod kv;
+mod leader;
 mod log;
 mod mgrmon;
 mod mkfs;
+mod monmapmon;
 pub mod options;
 mod osdmon;
 pub mod pgmap;
@@ -28,9 +30,12 @@ mod poolop;
 mod session;
 mod table;
 pub mod testing;
+pub mod wire;
 
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
-pub use event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
+pub use event::{
+    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId,
+};
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};

@@ -1,11 +1,12 @@
-//! The manager's role: the MgrMap with this process as the active manager, and the daemons that report to it.
+//! The manager's role: the MgrMap with the leading monitor as the active manager and the others as its standbys, and the daemons that
+//! report to it.
 
 use crate::event::SessionId;
 use crate::kv::{Batch, Kv};
 use crate::table::encoded;
 use denc::Decoder;
-use std::collections::BTreeMap;
-use types::mgrmap::MgrMap;
+use std::collections::{BTreeMap, BTreeSet};
+use types::mgrmap::{MgrMap, StandbyInfo};
 use types::{AddrVec, Epoch, Utime};
 
 const MAP_KEY: &str = "mgr/map";
@@ -65,22 +66,46 @@ impl MgrMon {
         }
         true
     }
-    /// Makes this process the active manager at `addrs`.
-    pub fn activate(&mut self, name: &str, gid: u64, addrs: AddrVec, now: Utime) {
-        if self.map.available && self.map.active_addrs == addrs && self.map.active_name == name {
+    /// Makes the monitor `name` the active manager at `addrs`, and the others that are in the quorum its standbys. `new_gid` gives
+    /// ids; without one left nothing changes, and the next tick tries again.
+    pub fn activate(
+        &mut self,
+        name: &str,
+        addrs: &AddrVec,
+        standbys: &[String],
+        now: Utime,
+        mut new_gid: impl FnMut() -> Option<u64>,
+    ) {
+        let m = self.pending.as_ref().unwrap_or(&self.map);
+        let active = m.available && m.active_addrs == *addrs && m.active_name == name;
+        let there: BTreeSet<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
+        let same = there.len() == standbys.len() && standbys.iter().all(|n| there.contains(n.as_str()));
+        if active && same {
             return;
         }
-        let epoch = Epoch(self.map.epoch.0 + 1);
-        self.pending = Some(MgrMap {
-            epoch,
-            active_gid: gid,
-            active_addrs: addrs,
-            available: true,
-            active_name: name.to_owned(),
-            active_change: now,
-            active_mgr_features: types::features::SUPPORTED,
-            ..self.map.clone()
-        });
+        let mut next = MgrMap { epoch: Epoch(self.map.epoch.0 + 1), ..m.clone() };
+        let old: BTreeMap<String, u64> = m.standbys.iter().map(|(gid, s)| (s.name.clone(), *gid)).collect();
+        if !active {
+            let Some(gid) = old.get(name).copied().or_else(&mut new_gid) else { return };
+            next.active_gid = gid;
+            next.active_addrs = addrs.clone();
+            next.available = true;
+            next.active_name = name.to_owned();
+            next.active_change = now;
+            next.active_mgr_features = types::features::SUPPORTED;
+        }
+        next.standbys.clear();
+        for n in standbys {
+            let Some(gid) = old.get(n).copied().or_else(&mut new_gid) else { return };
+            let info = StandbyInfo {
+                gid,
+                name: n.clone(),
+                mgr_features: types::features::SUPPORTED,
+                ..StandbyInfo::default()
+            };
+            next.standbys.insert(gid, info);
+        }
+        self.pending = Some(next);
     }
     /// A session ended.
     pub fn closed(&mut self, id: SessionId) {

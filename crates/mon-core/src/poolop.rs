@@ -7,7 +7,7 @@ use crate::event::SessionId;
 use bytes::Bytes;
 use cephx::caps::{OsdCap, OsdOpInfo, R, W};
 use messages::mon::pool_op;
-use messages::{MPoolOp, MPoolOpReply, PaxosHeader};
+use messages::{MPoolOp, MPoolOpReply, PaxosHeader, kinds};
 use std::collections::BTreeMap;
 use types::pool::flag;
 use types::{Epoch, Errno, PoolId, SnapId};
@@ -30,7 +30,7 @@ impl MonCore {
             epoch: Epoch(epoch.0),
             response_data: data,
         };
-        self.reply_later(id, &r, tid);
+        self.answer_later(id, kinds::POOLOP, &r, tid);
     }
 
     fn do_pool_op(&mut self, id: SessionId, m: &MPoolOp) -> Result<(Option<Bytes>, bool), Errno> {

@@ -3,8 +3,8 @@
 use crate::event::{Peer, SessionId};
 use denc::Features;
 use messages::mon::SubItem;
-use std::collections::BTreeMap;
-use types::{EntityType, Epoch, PgId};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{EntityType, Epoch, PgId, Utime};
 
 /// Subscriptions that one session may hold.
 pub const SUBS_MAX: usize = 32;
@@ -26,6 +26,10 @@ pub struct Session {
     pub creates_sent: BTreeMap<PgId, Epoch>,
     /// Host name it gave in its subscription.
     pub hostname: String,
+    /// Transactions that the leader was handed for it and has not answered.
+    pub handed: BTreeSet<u64>,
+    /// When the leader was last handed a message that has no answer.
+    pub handed_at: Option<Utime>,
 }
 
 impl Session {
@@ -39,6 +43,8 @@ impl Session {
             osd_epoch: 0,
             creates_sent: BTreeMap::new(),
             hostname: String::new(),
+            handed: BTreeSet::new(),
+            handed_at: None,
         }
     }
     /// Entity type that was proven.

@@ -1,7 +1,7 @@
 //! A monitor for tests and the fuzzer: a made store, OSDs that have booted, and a disk on which every proposal is durable at once.
 
 use crate::core::{MonConfig, MonCore};
-use crate::event::{MonEffect, MonEvent, Peer, Role, SessionId};
+use crate::event::{MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::mkfs::{MkfsConfig, mkfs};
 use bytes::Bytes;
 use cephx::crypto::{CryptoKey, KeyType};
@@ -86,10 +86,22 @@ impl World {
         let env = Rc::new(TestEnv::new(2));
         let core = MonCore::new(config(), disk.clone(), env.clone()).expect("the store opens");
         let mut w = World { core, env, disk, sent: Vec::new(), next_session: 1, next_tid: 1 };
-        w.event(MonEvent::Tick);
-        w.event(MonEvent::Metadata(vec![("hostname".to_owned(), "test".to_owned())]));
-        w.event(MonEvent::MgrAddrs(address(6800)));
+        w.start_alone(3);
         w
+    }
+
+    /// The monitor is alone in its quorum and leads.
+    fn start_alone(&mut self, election_epoch: u64) {
+        self.event(MonEvent::News(MemberNews {
+            name: "a".to_owned(),
+            metadata: BTreeMap::from([("hostname".to_owned(), "test".to_owned())]),
+            mgr_addrs: address(6800),
+            ..MemberNews::default()
+        }));
+        self.event(MonEvent::Members(vec!["a".to_owned()]));
+        self.event(MonEvent::Quorum(QuorumInfo::alone("a", election_epoch, self.env.now())));
+        self.event(MonEvent::Readable(true));
+        self.event(MonEvent::Tick);
     }
 
     /// The same cluster after a restart of the monitor.
@@ -106,13 +118,13 @@ impl World {
                 match effect {
                     MonEffect::Send(id, msg) => self.sent.push((id, msg)),
                     MonEffect::Propose(p) => {
-                        for (k, v) in p.batch.changes {
+                        for (k, v) in &p.batch.changes {
                             match v {
-                                Some(v) => drop(self.disk.insert(k, v)),
-                                None => drop(self.disk.remove(&k)),
+                                Some(v) => drop(self.disk.insert(k.clone(), v.clone())),
+                                None => drop(self.disk.remove(k)),
                             }
                         }
-                        next.extend(self.core.handle(self.env.now(), MonEvent::Committed(p.version)));
+                        next.extend(self.core.handle(self.env.now(), MonEvent::Committed(p)));
                     }
                     MonEffect::Close(id) => {
                         next.extend(self.core.handle(self.env.now(), MonEvent::Closed(id)))

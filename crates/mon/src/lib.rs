@@ -2,8 +2,10 @@
 //!
 //! Ring 4. `--mkfs` makes the store of a new cluster; otherwise the daemon runs until a signal, or until its store fails.
 
+mod ensemble;
 mod metadata;
 mod mkfs;
+mod peers;
 mod run;
 mod shell;
 mod store;

@@ -1,4 +1,7 @@
-//! `--mkfs`: the store of a new cluster.
+//! `--mkfs`: the store of a new cluster, or of a monitor that will join one.
+//!
+//! Every monitor of a new cluster makes the same start, but only the first one of `mon_initial_members` (or of the map) may found the quorum with
+//! it, and only when the others know of none; they take its state over.
 
 use crate::{core_config, store};
 use anyhow::{Context, ensure};
@@ -53,6 +56,8 @@ pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
     if monmap.ranks.is_empty() {
         monmap.calc_ranks();
     }
+    let map_names: std::collections::BTreeSet<String> = monmap.mons.keys().cloned().collect();
+    let map_first = monmap.ranks.first().cloned();
     let list = config.str("keyring");
     let ring_path = list.split([',', ';']).map(|p| PathBuf::from(p.trim())).find(|p| p.exists());
     let ring_path =
@@ -63,8 +68,13 @@ pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
     let mon = mon.with_context(|| format!("{} has no key for mon.", ring_path.display()))?;
     let keys = core_mkfs(&MkfsConfig { monmap, fsid, keyring, options: core_config(config) }, &System)
         .map_err(|e| anyhow::anyhow!(e))?;
+    let name = &config.identity().id;
+    let initial = config.str("mon_initial_members");
+    let first = initial.split([',', ' ', ';']).map(str::trim).find(|n| map_names.contains(*n));
+    let seed = first.or(map_first.as_deref()) == Some(name.as_str());
+    let node = quorum::NodeId(System::random_u64() | 1);
     write_secret(&dir.join("keyring"), &mon_core::keyring_text("mon.", &mon, true))?;
-    store::create(&dir, &keys)?;
+    store::create(&dir, &keys, node, seed)?;
     fs::write(dir.join("kv_backend"), "redb\n")?;
     fs::write(dir.join("min_mon_release"), "16\n")?;
     Ok(())

@@ -1,12 +1,14 @@
 //! The daemon's life: start order, the loop, the end.
 
+use crate::ensemble::Ensemble;
 use crate::metadata::metadata;
+use crate::peers;
 use crate::shell::{Shell, Side};
-use crate::store::{self, Writer};
+use crate::store::{self, Reports, Writer};
 use crate::{VERSION, core_config};
 use anyhow::{Context, bail};
-use mon_core::{MonCore, MonEvent, Role as MonRole};
-use net::{Messenger, MessengerConfig};
+use mon_core::{MemberNews, MonCore, MonEvent, Role as MonRole};
+use net::{Messenger, MessengerConfig, Policy};
 use runtime::config::SetError;
 use runtime::daemon::{Ask, PidFile, Ready, Role, Signals};
 use runtime::{AdminSocket, Config, Log, PerfCounters, System, daemon, register_common};
@@ -15,7 +17,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
 use types::{AddrType, EntityAddr, EntityName, EntityType};
 
 /// How often the core looks at the time.
@@ -48,30 +49,33 @@ pub fn run(config: Config, bad: Vec<SetError>) -> anyhow::Result<()> {
 async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     let name = config.identity().id.clone();
     let data = PathBuf::from(config.str("mon_data"));
-    let db = store::open(&data).with_context(|| format!("mon.{name} has no store: run with --mkfs first"))?;
-    let snapshot = store::read_all(&db)?;
+    let new_id = quorum::NodeId(System::random_u64() | 1);
+    let db = store::open(&data, &name, new_id)
+        .with_context(|| format!("mon.{name} has no store: run with --mkfs first"))?;
+    let opened = store::read_all(&db)?;
     let env: Rc<dyn cephx::Env> = Rc::new(System);
     let core_cfg = core_config(&config);
     let auth = core_cfg.auth.clone();
-    let core = MonCore::new(core_cfg, snapshot, env.clone()).map_err(|e| anyhow::anyhow!(e))?;
+    let core = MonCore::new(core_cfg, opened.keys, env.clone()).map_err(|e| anyhow::anyhow!(e))?;
     let rank = core.rank();
     let addrs = core.monmap().addrs_of_rank(rank).cloned().unwrap_or_default();
+    let ensemble = Ensemble::new(&core, &opened.loaded, opened.may_seed, System::random_u64())?;
+    drop(opened.loaded);
     let pid_path = config.str("pid_file");
     let _pid = if pid_path.is_empty() { None } else { Some(PidFile::create(&PathBuf::from(pid_path))?) };
 
-    let (writer, mut commits) = Writer::start(db)?;
-    let shell = Shell::new(core, env, auth, writer);
+    let (writer, mut reports) = Writer::start(db)?;
+    let shell = Shell::new(core, ensemble, env, auth, writer);
     let mon_cfg = MessengerConfig::new(EntityName::mon(rank as i64), 0);
     let mon = Messenger::new(mon_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mon }));
+    // Monitors speak on sessions of their own to each other; what must not be lost is repeated above the messenger.
+    mon.set_policy(EntityType::MON, Policy::stateless_server());
     let nonce = System::random_u64() as u32;
     let mgr_cfg = MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce);
     let mgr = Messenger::new(mgr_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mgr }));
     shell.set_messenger(mon.clone());
-    // Ids must be reserved and secrets fresh before anyone can log in.
-    shell.event(MonEvent::Tick);
-    shell.event(MonEvent::Metadata(metadata()));
-    if let Some(Ok(v)) = commits.recv().await {
-        shell.event(MonEvent::Committed(v));
+    if let Ok(hosts) = monc::conf::monitors(&config) {
+        shell.also_dial(hosts);
     }
     mon.bind(&addrs.0).with_context(|| format!("cannot listen on {addrs}"))?;
     let ip = addrs.0.iter().find_map(|a| a.sock).map_or([127, 0, 0, 1].into(), |s| s.ip());
@@ -79,7 +83,13 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     let mgr_addrs = mgr
         .bind(&[any(AddrType::Msgr2), any(AddrType::Legacy)])
         .with_context(|| format!("cannot listen on {ip} as manager"))?;
-    shell.event(MonEvent::MgrAddrs(mgr_addrs));
+    shell.event(MonEvent::News(MemberNews {
+        name: name.clone(),
+        metadata: metadata().into_iter().collect(),
+        mgr_addrs,
+        ..MemberNews::default()
+    }));
+    shell.start();
 
     let config = Rc::new(RefCell::new(config));
     let asok = admin_socket(&shell, &config, log.clone());
@@ -91,7 +101,7 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     };
     tracing::info!("mon.{name} starts at {addrs}: {VERSION}");
     ready.ready();
-    let result = event_loop(&shell, &mut commits, &log).await;
+    let result = event_loop(&shell, &mut reports, &log).await;
     drop(bound);
     drop(asok);
     mon.shutdown();
@@ -101,27 +111,38 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     result
 }
 
-async fn event_loop(
-    shell: &Rc<Shell>,
-    commits: &mut UnboundedReceiver<anyhow::Result<u64>>,
-    log: &Log,
-) -> anyhow::Result<()> {
+/// Pause between two pieces of a state that travels to another monitor.
+const PIECE_PAUSE: Duration = Duration::from_millis(5);
+
+async fn event_loop(shell: &Rc<Shell>, reports: &mut Reports, log: &Log) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut peers = tokio::time::interval(peers::TICK);
+    for t in [&mut tick, &mut peers] {
+        t.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
     loop {
+        let deadline = shell.deadline().into();
+        let pieces = shell.send_pieces();
         tokio::select! {
-            c = commits.recv() => match c {
-                Some(Ok(v)) => shell.event(MonEvent::Committed(v)),
+            w = reports.recv() => match w {
+                Some(Ok(w)) => shell.written(w),
                 // What is on disk is unknown after a failed write: nothing may be promised any more.
                 Some(Err(e)) => return Err(e.context("the store failed")),
                 None => bail!("the store's thread is gone"),
             },
+            () = tokio::time::sleep_until(deadline) => shell.tick(),
+            () = shell.wake.notified() => {}
+            () = tokio::time::sleep(PIECE_PAUSE), if pieces => {}
             _ = tick.tick() => shell.event(MonEvent::Tick),
+            _ = peers.tick() => shell.peers_tick(),
             ask = signals.next() => match ask {
                 Ask::Stop => return Ok(()),
                 Ask::Reopen => log.reopen(),
             },
+        }
+        if let Some(why) = shell.broken() {
+            bail!("this monitor takes no part any more: {why}");
         }
     }
 }

@@ -1,24 +1,51 @@
 //! Between the core and the world: sessions to events, effects to messages, logins over the core's auth database.
+//!
+//! Everything that happens goes through one queue ([`Work`]), in order, so that no machine is entered while it works.
 
-use crate::store::Writer;
+use crate::ensemble::{Ensemble, World};
+use crate::peers::Peers;
+use crate::store::{Job, Writer, Written};
 use cephx::keyserver::{AuthConfig, EntityAuth, MonAuthDb, RotatingSecrets};
 use cephx::proto::AuthName;
-use cephx::{Env, MonAuthenticator, MonSecrets, ServiceServerAuth, V1MonLogin};
+use cephx::{Env, MonAuthenticator, MonSecrets, ServiceClientAuth, ServiceServerAuth, V1MonLogin};
 use messages::{MAuth, MAuthReply, Message, kinds};
 use mon_core::{LogLevel, MonCore, MonEffect, MonEvent, Peer, Role, SessionId};
-use msgr::auth::{AuthedPeer, ClientAuth, ServerAuth, SessionKeys};
+use msgr::auth::{AuthedPeer, ClientAuth, MODE_CRC, MODE_SECURE, ServerAuth, SessionKeys};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
-use types::{AddrVec, EntityType};
+use std::time::Instant;
+use tokio::sync::Notify;
+use types::{AddrVec, EntityType, Utime};
 
 /// An answer of a local command: code, status text, output.
 pub type LocalAnswer = (i32, String, bytes::Bytes);
 
+/// One thing that happened.
+enum Work {
+    Core(MonEvent),
+    Quorum(quorum::Event),
+    PeerMessage(Connection, Message),
+    PeerUp(String),
+    PeerDown(String),
+    PeerGone(quorum::NodeId),
+    Snapshot(u64),
+    CloseSession(SessionId),
+    Start,
+    Tick,
+}
+
 /// The shell. Callbacks of the messengers come in through [`Side`].
 pub struct Shell {
     core: RefCell<MonCore>,
+    ensemble: RefCell<Ensemble>,
+    peers: Peers,
+    work: RefCell<VecDeque<Work>>,
+    busy: Cell<bool>,
+    /// The loop sleeps until [`Shell::deadline`]; told when that comes earlier.
+    pub wake: Notify,
+    armed: Cell<Option<Instant>>,
     env: Rc<dyn Env>,
     auth_config: Rc<AuthConfig>,
     authenticator: OnceCell<Rc<MonAuthenticator>>,
@@ -50,11 +77,50 @@ impl MonAuthDb for Db {
     }
 }
 
+impl World for &Shell {
+    fn core_event(&mut self, event: MonEvent) {
+        self.work.borrow_mut().push_back(Work::Core(event));
+    }
+    fn write(&mut self, job: Job) {
+        if let Some(w) = &*self.writer.borrow() {
+            w.write(job);
+        }
+    }
+    fn peers(&self) -> &Peers {
+        &self.peers
+    }
+    fn want_snapshot(&mut self, index: u64) {
+        self.work.borrow_mut().push_back(Work::Snapshot(index));
+    }
+    fn monmap(&self) -> types::monmap::MonMap {
+        self.core.borrow().monmap().clone()
+    }
+    fn close_session(&mut self, id: SessionId) {
+        self.work.borrow_mut().push_back(Work::CloseSession(id));
+    }
+    fn now(&self) -> Utime {
+        self.env.now()
+    }
+}
+
 impl Shell {
-    /// Around a core that was loaded.
-    pub fn new(core: MonCore, env: Rc<dyn Env>, auth: AuthConfig, writer: Writer) -> Rc<Shell> {
+    /// Around a core and its part in the quorum that were loaded.
+    pub fn new(
+        core: MonCore,
+        ensemble: Ensemble,
+        env: Rc<dyn Env>,
+        auth: AuthConfig,
+        writer: Writer,
+    ) -> Rc<Shell> {
+        let hello = ensemble.hello(&core);
         let shell = Rc::new(Shell {
             core: RefCell::new(core),
+            ensemble: RefCell::new(ensemble),
+            peers: Peers::new(hello),
+            work: RefCell::default(),
+            busy: Cell::new(false),
+            wake: Notify::new(),
+            armed: Cell::new(None),
             env: env.clone(),
             auth_config: Rc::new(auth),
             authenticator: OnceCell::new(),
@@ -74,14 +140,145 @@ impl Shell {
     /// Tells which messenger serves as the monitor's.
     pub fn set_messenger(&self, m: Messenger) {
         m.set_features_required(self.core.borrow().required_features());
+        self.peers.set_messenger(m.clone());
         let _ = self.mon.set(m);
+        self.monmap_changed();
     }
 
-    /// Feeds one event to the core and does what it wants done.
+    /// Everything is there: the part in the quorum begins.
+    pub fn start(&self) {
+        self.push(Work::Start);
+    }
+
+    /// Dials the monitors at these addresses too, which the map may not know.
+    pub fn also_dial(&self, hosts: Vec<AddrVec>) {
+        let known = self.core.borrow().monmap().addrs();
+        let new = hosts.into_iter().filter(|h| {
+            !known.iter().any(|k| k.0.iter().any(|a| h.0.iter().any(|b| a.sock == b.sock)))
+        });
+        let by_address = new.map(|h| (format!("@{h}"), h));
+        self.peers.set_map(self.mon_addrs().into_iter().chain(by_address), |_| true);
+    }
+
+    fn mon_addrs(&self) -> Vec<(String, AddrVec)> {
+        let core = self.core.borrow();
+        core.monmap().mons.iter().map(|(n, i)| (n.clone(), i.public_addrs.clone())).collect()
+    }
+
+    fn monmap_changed(&self) {
+        let serves = self.core.borrow().quorum().leader.is_some();
+        // Before it has joined, a monitor keeps whomever it found.
+        self.peers.set_map(self.mon_addrs(), |_| !serves);
+        if let Some(m) = self.mon.get() {
+            m.set_my_name(types::EntityName::mon(self.core.borrow().rank() as i64));
+        }
+    }
+
+    /// When [`Shell::tick`] is wanted; remembered, so that an earlier deadline wakes the loop.
+    pub fn deadline(&self) -> Instant {
+        let at = self.ensemble.borrow().deadline();
+        self.armed.set(Some(at));
+        at
+    }
+
+    /// Feeds one event to the core and does what follows from it.
     pub fn event(&self, event: MonEvent) {
+        self.push(Work::Core(event));
+    }
+    /// Something became durable.
+    pub fn written(&self, w: Written) {
+        self.push(Work::Quorum(match w {
+            Written::Persisted(token) => quorum::Event::Persisted(token),
+            Written::Applied(index) => quorum::Event::Applied(index),
+        }));
+    }
+    /// The quorum's clock.
+    pub fn tick(&self) {
+        self.push(Work::Tick);
+    }
+    /// The sessions with other monitors, wanted every [`crate::peers::TICK`].
+    pub fn peers_tick(&self) {
+        for name in self.peers.tick(self.env.now()) {
+            self.push(Work::PeerDown(name));
+        }
+    }
+    /// The next pieces of what is large; true while there are more.
+    pub fn send_pieces(&self) -> bool {
+        self.peers.send_pieces()
+    }
+    /// Why this monitor must stop.
+    pub fn broken(&self) -> Option<String> {
+        self.ensemble.borrow().broken.clone()
+    }
+
+    fn push(&self, w: Work) {
+        self.work.borrow_mut().push_back(w);
+        if self.busy.replace(true) {
+            return;
+        }
+        loop {
+            let Some(w) = self.work.borrow_mut().pop_front() else { break };
+            self.work_on(w);
+        }
+        self.busy.set(false);
+        let at = self.ensemble.borrow().deadline();
+        if self.armed.get().is_some_and(|armed| at < armed) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn work_on(&self, w: Work) {
+        let mut world = self;
+        match w {
+            Work::Core(event) => {
+                if matches!(event, MonEvent::Message(..)) {
+                    // (Changes nothing but when the lease ran out just now; then the core hears it first.)
+                    self.ensemble.borrow_mut().check_lease(&mut world);
+                    if let Some(Work::Core(MonEvent::Readable(r))) = self.take_readable() {
+                        self.core_event_now(MonEvent::Readable(r));
+                    }
+                }
+                self.core_event_now(event);
+            }
+            Work::Quorum(e) => self.ensemble.borrow_mut().event(&mut world, e),
+            Work::PeerMessage(conn, msg) => {
+                let goes_on = self.ensemble.borrow_mut().peer_message(&mut world, &conn, &msg);
+                if !goes_on {
+                    conn.mark_down();
+                    self.peers.reset(&conn);
+                }
+            }
+            Work::PeerUp(name) => self.ensemble.borrow_mut().peer_up(&mut world, &name),
+            Work::PeerDown(name) => self.ensemble.borrow_mut().peer_down(&mut world, &name),
+            Work::PeerGone(node) => self.ensemble.borrow_mut().drop_proxies_of(&mut world, node),
+            Work::Snapshot(index) => {
+                let data = self.core.borrow().snapshot();
+                let event = quorum::Event::Snapshot { index, data };
+                self.ensemble.borrow_mut().event(&mut world, event);
+            }
+            Work::CloseSession(id) => self.apply(MonEffect::Close(id)),
+            Work::Start => self.ensemble.borrow_mut().start(&mut world),
+            Work::Tick => self.ensemble.borrow_mut().tick(&mut world),
+        }
+    }
+
+    /// A change of the lease that was queued last, taken to the front.
+    fn take_readable(&self) -> Option<Work> {
+        let mut q = self.work.borrow_mut();
+        match q.back() {
+            Some(Work::Core(MonEvent::Readable(_))) => q.pop_back(),
+            _ => None,
+        }
+    }
+
+    fn core_event_now(&self, event: MonEvent) {
         let effects = self.core.borrow_mut().handle(self.env.now(), event);
         for e in effects {
-            self.apply(e);
+            let mut world = self;
+            let left = self.ensemble.borrow_mut().core_effect(&mut world, e);
+            if let Some(e) = left {
+                self.apply(e);
+            }
         }
     }
 
@@ -92,18 +289,13 @@ impl Shell {
                     c.send(msg);
                 }
             }
-            MonEffect::Propose(p) => {
-                if let Some(w) = &*self.writer.borrow() {
-                    w.write(p);
-                }
-            }
             MonEffect::Close(id) => {
                 let conn = self.conns.borrow_mut().remove(&id);
                 if let Some(c) = conn {
                     c.mark_down();
                 }
                 self.v1_logins.borrow_mut().remove(&id);
-                self.event(MonEvent::Closed(id));
+                self.closed(id);
             }
             MonEffect::Log(LogLevel::Error, t) => tracing::warn!("{t}"),
             MonEffect::Log(LogLevel::Info, t) => tracing::info!("{t}"),
@@ -118,7 +310,18 @@ impl Shell {
                     m.set_features_required(bits);
                 }
             }
+            MonEffect::MonmapChanged => self.monmap_changed(),
+            MonEffect::Propose(_)
+            | MonEffect::Forward(..)
+            | MonEffect::TellLeader(_)
+            | MonEffect::Admit { .. }
+            | MonEffect::Expel(_) => unreachable!("the ensemble takes these"),
         }
+    }
+
+    fn closed(&self, id: SessionId) {
+        self.ensemble.borrow().session_closed(&self, id);
+        self.event(MonEvent::Closed(id));
     }
 
     /// A command of the admin socket. One that changes something is not durable when this returns: that is no success.
@@ -150,10 +353,18 @@ impl Shell {
         }
     }
 
+    fn is_serving(&self) -> bool {
+        self.core.borrow().is_serving(self.env.now())
+    }
+
     /// An `auth` message: the login of a v1 session, or a renewal inside any session.
     fn auth_message(&self, id: SessionId, conn: &Connection, msg: &Message) {
         let Ok(m) = msg.decode::<MAuth>() else { return conn.mark_down() };
         let Some(a) = self.authenticator.get() else { return };
+        if !self.is_serving() {
+            // Another monitor may know better who may log in.
+            return self.apply(MonEffect::Close(id));
+        }
         let mut reply = MAuthReply::default();
         let mut logged_in = None;
         if conn.is_v1() {
@@ -194,11 +405,20 @@ impl Side {
     fn id(&self, conn: &Connection) -> SessionId {
         conn.id() * 2 + u64::from(self.role == Role::Mgr)
     }
+    /// A monitor that proved the shared key. (A client that logs in as `mon.` has no such ticket.)
+    fn is_monitor(&self, conn: &Connection) -> bool {
+        self.role == Role::Mon
+            && conn.peer_type() == EntityType::MON
+            && conn.with_peer(|p| p.is_some_and(|p| p.allow_all && p.entity == "mon."))
+    }
 }
 
 impl Dispatcher for Side {
-    fn server_auth(&self, _info: &AcceptInfo) -> Option<Box<dyn ServerAuth>> {
+    fn server_auth(&self, info: &AcceptInfo) -> Option<Box<dyn ServerAuth>> {
         let a = self.shell.authenticator.get()?;
+        if info.peer_type != EntityType::MON && !self.shell.is_serving() {
+            return None;
+        }
         Some(match self.role {
             Role::Mgr => {
                 let db: Rc<dyn MonAuthDb> = Rc::new(Db(Rc::downgrade(&self.shell)));
@@ -209,11 +429,37 @@ impl Dispatcher for Side {
             _ => Box::new(a.server_auth()),
         })
     }
-    fn client_auth(&self, _peer_type: EntityType, _peer: &AddrVec) -> Option<Box<dyn ClientAuth>> {
-        // A single monitor connects to nobody.
-        None
+    fn client_auth(&self, peer_type: EntityType, _peer: &AddrVec) -> Option<Box<dyn ClientAuth>> {
+        if peer_type != EntityType::MON {
+            return None;
+        }
+        let env = self.shell.env.clone();
+        if self.shell.auth_config.cluster_methods.contains(&msgr::auth::METHOD_CEPHX) {
+            let key = self.shell.core.borrow().auth().entity(&AuthName::new(EntityType::MON, ""))?.key;
+            let modes = [MODE_SECURE, MODE_CRC];
+            return match ServiceClientAuth::mon_peer(&key, env, &modes) {
+                Ok(auth) => Some(Box::new(auth)),
+                Err(e) => {
+                    tracing::warn!("no ticket for another monitor: {e}");
+                    None
+                }
+            };
+        }
+        let store = cephx::TicketStore::none(AuthName::new(EntityType::MON, "")).shared();
+        ServiceClientAuth::new(&store, EntityType::MON, env, &[MODE_CRC])
+            .ok()
+            .map(|a| Box::new(a) as Box<dyn ClientAuth>)
+    }
+    fn on_connect(&self, conn: &Connection) {
+        if let Some(name) = self.shell.peers.connected(conn) {
+            tracing::debug!("session with mon.{name} is ready");
+            self.shell.push(Work::PeerUp(name));
+        }
     }
     fn on_accept(&self, conn: &Connection) {
+        if self.is_monitor(conn) {
+            return self.shell.peers.accepted(conn);
+        }
         let id = self.id(conn);
         let peer = Shell::peer_of(self.role, conn, conn.peer().as_ref());
         tracing::debug!("session {id} with {} ({}) {}", peer.entity, peer.name, peer.addrs);
@@ -221,6 +467,9 @@ impl Dispatcher for Side {
         self.shell.event(MonEvent::Opened(id, peer));
     }
     fn on_message(&self, conn: &Connection, msg: Message, _hold: MsgHold) {
+        if self.role == Role::Mon && self.shell.peers.is_peer(conn) {
+            return self.shell.push(Work::PeerMessage(conn.clone(), msg));
+        }
         let id = self.id(conn);
         tracing::debug!("session {id}: {} tid {}", kinds::name(msg.header.kind), msg.header.tid);
         if msg.header.kind == kinds::AUTH && self.role == Role::Mon {
@@ -229,9 +478,24 @@ impl Dispatcher for Side {
         self.shell.event(MonEvent::Message(id, msg));
     }
     fn on_reset(&self, conn: &Connection) {
+        if self.role == Role::Mon {
+            let hello = self.shell.peers.hello_of(conn);
+            let was_peer = self.shell.peers.is_peer(conn);
+            if let Some(name) = self.shell.peers.reset(conn) {
+                return self.shell.push(Work::PeerDown(name));
+            }
+            if let Some(h) = hello {
+                self.shell.push(Work::PeerGone(quorum::NodeId(h.node)));
+            }
+            if was_peer {
+                return;
+            }
+        }
         let id = self.id(conn);
-        self.shell.conns.borrow_mut().remove(&id);
+        if self.shell.conns.borrow_mut().remove(&id).is_none() {
+            return;
+        }
         self.shell.v1_logins.borrow_mut().remove(&id);
-        self.shell.event(MonEvent::Closed(id));
+        self.shell.closed(id);
     }
 }

@@ -1,11 +1,15 @@
-//! The monitor's store: one `redb` table of keys and values, written by a thread of its own.
+//! The monitor's store: one `redb` database, written by a thread of its own.
 //!
-//! One transaction per proposal, durable before it is reported. A failed write stops the monitor: what is on disk is then unknown.
+//! Tables: `kv` is the state machine's keys; `quorum` holds the members' log (`docs/format/mon-store.md`). The thread takes all jobs that
+//! wait, in order, into one transaction and one sync, and reports each of them after it. The applied index is in the transaction that applies the
+//! batch, so neither is ever there without the other. A failed write stops the monitor: what is on disk is then unknown.
 
 use anyhow::Context;
 use bytes::Bytes;
-use mon_core::Proposal;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use mon_core::Batch;
+use mon_core::kv::Kv;
+use quorum::{Loaded, NodeId, Persist};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,9 +17,30 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use tokio::sync::mpsc as async_mpsc;
 
-const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("kv");
+/// Keys of the state machine.
+const KV: TableDefinition<&str, &[u8]> = TableDefinition::new("kv");
+/// Entries of the members' log, by index.
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("quorum_log");
+/// The two records beside them.
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("quorum");
+const META_KEY: &str = "meta";
+const APPLIED_KEY: &str = "applied";
+/// There while this monitor may found the cluster's quorum (`docs/format/mon-store.md`).
+const SEED_KEY: &str = "seed";
 /// Page cache; all keys are in memory in the core too.
 const CACHE_BYTES: usize = 4 << 20;
+/// Jobs in one transaction.
+const JOBS_MAX: usize = 256;
+
+/// What belongs to the quorum in a store, as read at start.
+pub struct Opened {
+    /// Keys of the state machine.
+    pub keys: BTreeMap<String, Bytes>,
+    /// Log and records.
+    pub loaded: Loaded,
+    /// This monitor may found the quorum.
+    pub may_seed: bool,
+}
 
 /// Where the store of a monitor is.
 pub fn path(mon_data: &Path) -> PathBuf {
@@ -29,8 +54,9 @@ fn open_at(file: &Path, create: bool) -> anyhow::Result<Database> {
     db.with_context(|| format!("store {}", file.display()))
 }
 
-/// Makes a new store with these keys. One that is there is refused.
-pub fn create(mon_data: &Path, keys: &BTreeMap<String, Bytes>) -> anyhow::Result<()> {
+/// Makes a new store with these keys. One that is there is refused. With `seed` the monitor may found the cluster's quorum: one that
+/// is alone in the monitor map, or the first of it; others wait to be let in.
+pub fn create(mon_data: &Path, keys: &BTreeMap<String, Bytes>, id: NodeId, seed: bool) -> anyhow::Result<()> {
     let file = path(mon_data);
     anyhow::ensure!(!file.exists(), "{} exists: this monitor has a store already", file.display());
     let dir = file.parent().unwrap_or(mon_data).to_owned();
@@ -43,10 +69,17 @@ pub fn create(mon_data: &Path, keys: &BTreeMap<String, Bytes>) -> anyhow::Result
     fs::set_permissions(&tmp, fs::Permissions::from_mode(0o600))?;
     let t = db.begin_write()?;
     {
-        let mut table = t.open_table(TABLE)?;
+        let mut table = t.open_table(KV)?;
         for (k, v) in keys {
             table.insert(k.as_str(), v.as_ref())?;
         }
+        let mut meta = t.open_table(META)?;
+        meta.insert(META_KEY, quorum::joiner_meta(id).as_ref())?;
+        meta.insert(APPLIED_KEY, 0u64.to_le_bytes().as_slice())?;
+        if seed {
+            meta.insert(SEED_KEY, [1u8].as_slice())?;
+        }
+        t.open_table(LOG)?;
     }
     t.commit()?;
     drop(db);
@@ -55,32 +88,126 @@ pub fn create(mon_data: &Path, keys: &BTreeMap<String, Bytes>) -> anyhow::Result
     Ok(())
 }
 
-/// Reads every key of a store.
-pub fn read_all(db: &Database) -> anyhow::Result<BTreeMap<String, Bytes>> {
-    let t = db.begin_read()?;
-    let table = t.open_table(TABLE)?;
-    let mut out = BTreeMap::new();
-    for entry in table.iter()? {
-        let (k, v) = entry?;
-        out.insert(k.value().to_owned(), Bytes::copy_from_slice(v.value()));
-    }
-    Ok(out)
-}
-
-/// Opens a store.
-pub fn open(mon_data: &Path) -> anyhow::Result<Database> {
-    open_at(&path(mon_data), false)
-}
-
-fn write(db: &Database, p: &Proposal) -> anyhow::Result<()> {
+/// Opens a store. One of the version before the quorum becomes the store of a quorum with one member.
+pub fn open(mon_data: &Path, name: &str, new_id: NodeId) -> anyhow::Result<Database> {
+    let db = open_at(&path(mon_data), false)?;
     let t = db.begin_write()?;
-    {
-        let mut table = t.open_table(TABLE)?;
-        for (k, v) in &p.batch.changes {
+    let is_old = t.open_table(META)?.get(META_KEY)?.is_none();
+    if is_old {
+        t.open_table(LOG)?;
+        found(&t, &quorum::seed_meta(new_id, &[(new_id, name.to_owned())]))?;
+        t.commit()?;
+    } else {
+        t.abort()?;
+    }
+    Ok(db)
+}
+
+/// The state that is there becomes the first of a new history.
+fn found(t: &WriteTransaction, meta: &Bytes) -> anyhow::Result<()> {
+    let mut table = t.open_table(META)?;
+    table.insert(META_KEY, meta.as_ref())?;
+    table.insert(APPLIED_KEY, 1u64.to_le_bytes().as_slice())?;
+    table.remove(SEED_KEY)?;
+    Ok(())
+}
+
+/// Reads everything.
+pub fn read_all(db: &Database) -> anyhow::Result<Opened> {
+    let t = db.begin_read()?;
+    let mut keys = BTreeMap::new();
+    for entry in t.open_table(KV)?.iter()? {
+        let (k, v) = entry?;
+        keys.insert(k.value().to_owned(), Bytes::copy_from_slice(v.value()));
+    }
+    let meta = t.open_table(META)?;
+    let record = |key: &str| -> anyhow::Result<Option<Bytes>> {
+        Ok(meta.get(key)?.map(|v| Bytes::copy_from_slice(v.value())))
+    };
+    let applied = record(APPLIED_KEY)?.and_then(|b| b.as_ref().try_into().ok().map(u64::from_le_bytes));
+    let mut entries = Vec::new();
+    for entry in t.open_table(LOG)?.iter()? {
+        entries.push(Bytes::copy_from_slice(entry?.1.value()));
+    }
+    let loaded = Loaded {
+        meta: record(META_KEY)?.context("the store has no record of the quorum")?,
+        entries,
+        applied: applied.context("the store has no applied index")?,
+    };
+    Ok(Opened { keys, loaded, may_seed: record(SEED_KEY)?.is_some() })
+}
+
+/// One thing to make durable.
+#[derive(Debug)]
+pub enum Job {
+    /// Log and records of the quorum.
+    Persist(Persist),
+    /// The state after the entry with this index.
+    Apply(u64, Batch),
+    /// This monitor founds the quorum, with this record; the state that is there is the first of the history.
+    Found(Bytes),
+    /// A quorum exists already: this monitor will never found one.
+    GiveUpSeed,
+}
+
+/// What has become durable, in the order of the jobs.
+#[derive(Debug, Clone, Copy)]
+pub enum Written {
+    /// [`Persist`] with this token, and all before it.
+    Persisted(u64),
+    /// The state up to this index.
+    Applied(u64),
+}
+
+fn persist(t: &WriteTransaction, p: &Persist) -> anyhow::Result<()> {
+    let mut log = t.open_table(LOG)?;
+    let mut meta = t.open_table(META)?;
+    if let Some(s) = &p.snapshot {
+        let keys = Kv::keys_of(&s.data).context("the quorum's state does not decode")?;
+        log.retain(|_, _| false)?;
+        let mut kv = t.open_table(KV)?;
+        kv.retain(|_, _| false)?;
+        for (k, v) in &keys {
+            kv.insert(k.as_str(), v.as_ref())?;
+        }
+        meta.insert(APPLIED_KEY, s.index.to_le_bytes().as_slice())?;
+        meta.remove(SEED_KEY)?;
+    }
+    if let Some(from) = p.delete_from {
+        log.retain_in(from.., |_, _| false)?;
+    }
+    for (index, entry) in &p.put {
+        log.insert(index, entry.as_ref())?;
+    }
+    if let Some(to) = p.delete_to {
+        log.retain_in(..=to, |_, _| false)?;
+    }
+    meta.insert(META_KEY, p.meta.as_ref())?;
+    Ok(())
+}
+
+fn apply(t: &WriteTransaction, index: u64, batch: &Batch) -> anyhow::Result<()> {
+    if !batch.is_empty() {
+        let mut table = t.open_table(KV)?;
+        for (k, v) in &batch.changes {
             match v {
                 Some(v) => drop(table.insert(k.as_str(), v.as_ref())?),
                 None => drop(table.remove(k.as_str())?),
             }
+        }
+    }
+    t.open_table(META)?.insert(APPLIED_KEY, index.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+fn write(db: &Database, jobs: &[Job]) -> anyhow::Result<()> {
+    let t = db.begin_write()?;
+    for job in jobs {
+        match job {
+            Job::Persist(p) => persist(&t, p)?,
+            Job::Apply(index, batch) => apply(&t, *index, batch)?,
+            Job::Found(meta) => found(&t, meta)?,
+            Job::GiveUpSeed => drop(t.open_table(META)?.remove(SEED_KEY)?),
         }
     }
     t.commit()?;
@@ -89,34 +216,46 @@ fn write(db: &Database, p: &Proposal) -> anyhow::Result<()> {
 
 /// The writing thread. Dropping the handle lets it finish and end.
 pub struct Writer {
-    tx: Option<mpsc::Sender<Proposal>>,
+    tx: Option<mpsc::Sender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What comes out of the writing thread.
+pub type Reports = async_mpsc::UnboundedReceiver<anyhow::Result<Written>>;
+
 impl Writer {
-    /// Starts the thread; commits (or the error that ends everything) come out of the receiver.
-    pub fn start(
-        db: Database,
-    ) -> anyhow::Result<(Writer, async_mpsc::UnboundedReceiver<anyhow::Result<u64>>)> {
-        let (tx, rx) = mpsc::channel::<Proposal>();
+    /// Starts the thread; reports (or the error that ends everything) come out of the receiver.
+    pub fn start(db: Database) -> anyhow::Result<(Writer, Reports)> {
+        let (tx, rx) = mpsc::channel::<Job>();
         let (done, out) = async_mpsc::unbounded_channel();
         let thread =
             std::thread::Builder::new().name("mon-store".into()).stack_size(512 << 10).spawn(move || {
-                while let Ok(p) = rx.recv() {
-                    let r = write(&db, &p).map(|()| p.version);
-                    let failed = r.is_err();
-                    if done.send(r).is_err() || failed {
+                while let Ok(first) = rx.recv() {
+                    let mut jobs = vec![first];
+                    jobs.extend(rx.try_iter().take(JOBS_MAX - 1));
+                    if let Err(e) = write(&db, &jobs) {
+                        let _ = done.send(Err(e));
                         break;
+                    }
+                    for job in &jobs {
+                        let written = match job {
+                            Job::Persist(p) => Written::Persisted(p.token),
+                            Job::Apply(index, _) => Written::Applied(*index),
+                            Job::Found(_) | Job::GiveUpSeed => continue,
+                        };
+                        if done.send(Ok(written)).is_err() {
+                            return;
+                        }
                     }
                 }
             })?;
         Ok((Writer { tx: Some(tx), thread: Some(thread) }, out))
     }
-    /// Hands a proposal over.
-    pub fn write(&self, p: Proposal) {
+    /// Hands a job over.
+    pub fn write(&self, job: Job) {
         if let Some(tx) = &self.tx {
             // The thread is gone only after it reported an error, which ends the monitor.
-            let _ = tx.send(p);
+            let _ = tx.send(job);
         }
     }
 }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use cephx::AuthName;
 use cephx::env::Env;
 use cephx::keyserver::{AuthConfig, EntityAuth};
-use mon_core::{MkfsConfig, MonConfig, MonCore, MonEffect, MonEvent, Peer, Proposal, Role};
+use mon_core::{
+    MemberNews, MkfsConfig, MonConfig, MonCore, MonEffect, MonEvent, Peer, Proposal, QuorumInfo, Role,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -124,8 +126,16 @@ impl World {
             }
         }
         self.trace.line(self.now, || format!("mon starts (incarnation {inc})"));
-        self.mon_event(MonEvent::Metadata(vec![("hostname".to_owned(), "sim".to_owned())]));
-        self.mon_event(MonEvent::MgrAddrs(AddrVec(vec![mgr_address(inc)])));
+        self.mon_event(MonEvent::News(MemberNews {
+            name: "a".to_owned(),
+            metadata: BTreeMap::from([("hostname".to_owned(), "sim".to_owned())]),
+            mgr_addrs: AddrVec(vec![mgr_address(inc)]),
+            ..MemberNews::default()
+        }));
+        // One monitor leads by itself; the quorum of several has a simulation of its own (crate `quorum`).
+        let epoch = 1 + 2 * u64::from(inc);
+        self.mon_event(MonEvent::Quorum(QuorumInfo::alone("a", epoch, now)));
+        self.mon_event(MonEvent::Readable(true));
         self.after(100 * MS, Ev::MonTick(inc));
         if let Some((_, c)) = self.mon.asked.take() {
             self.mon.commands.push_front(c);
@@ -182,7 +192,10 @@ impl World {
                 self.trace.line(self.now, || format!("mon: {level:?} {text}"));
             }
             MonEffect::LocalReply { token, ret, outs, .. } => self.command_answered(token, ret, &outs),
-            MonEffect::AuthChanged | MonEffect::RequireFeatures(_) => {}
+            MonEffect::AuthChanged | MonEffect::RequireFeatures(_) | MonEffect::MonmapChanged => {}
+            MonEffect::Forward(..) | MonEffect::TellLeader(_) | MonEffect::Admit { .. } | MonEffect::Expel(_) => {
+                self.fail("mon: a lone monitor spoke to another one".to_owned());
+            }
         }
     }
 
@@ -192,7 +205,7 @@ impl World {
         }
         let Some(p) = self.mon.in_flight.take_if(|p| p.version == version) else { return };
         self.persist(&p);
-        self.mon_event(MonEvent::Committed(version));
+        self.mon_event(MonEvent::Committed(p));
     }
 
     pub(crate) fn on_mon_tick(&mut self, inc: u32) {

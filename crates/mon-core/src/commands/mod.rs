@@ -239,7 +239,33 @@ pub(crate) fn text_writes(text: &str) -> bool {
     signature(&a.prefix).is_some_and(|s| s.perm.contains('w'))
 }
 
-/// The same for a message.
+/// Commands that any member answers from committed state. The rest goes to the leader: what changes something, and what needs the reports
+/// that only it gets.
+const FROM_COMMITTED: &[&str] = &[
+    "auth export", "auth get", "auth get-key", "auth list", "auth ls", "auth print-key", "auth print_key", "config dump", "config get",
+    "config-key dump", "config-key exists", "config-key get", "config-key list", "config-key ls", "fsid", "get_command_descriptions",
+    "log last", "mgr dump", "mgr stat", "mon dump", "mon feature ls", "mon getmap", "mon metadata", "mon stat", "mon versions", "mon_status",
+    "osd blocklist ls", "osd crush class ls", "osd crush dump", "osd crush get-device-class", "osd crush ls", "osd crush ls-osd",
+    "osd crush rule dump", "osd crush rule list", "osd crush rule ls", "osd crush show-tunables", "osd crush tree",
+    "osd crush weight-set dump", "osd crush weight-set ls", "osd dump", "osd erasure-code-profile get", "osd erasure-code-profile ls",
+    "osd find", "osd getcrushmap", "osd getmap", "osd getmaxosd", "osd info", "osd ls", "osd lspools", "osd map", "osd metadata", "osd numa-status",
+    "osd pool application get", "osd pool get", "osd pool ls", "osd tree", "osd versions", "quorum_status", "sessions", "version",
+];
+
+/// True for a command that any member answers from committed state.
+pub(crate) fn is_from_committed(msg: &Message) -> bool {
+    let Ok(m) = msg.decode::<MMonCommand>() else { return false };
+    Args::parse(&m.cmd).is_ok_and(|a| FROM_COMMITTED.binary_search(&a.prefix.as_str()).is_ok())
+}
+
+/// The refusal that takes the place of a command's answer.
+pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Message {
+    let Ok(mut m) = answer.decode::<messages::MMonCommandAck>() else { return answer.clone() };
+    (m.r, m.rs, m.data) = (e.negated(), text.to_owned(), Bytes::new());
+    Message::new(&m, denc::Features(types::features::SUPPORTED)).with_tid(answer.header.tid)
+}
+
+/// True when a command in a message may change something.
 pub(crate) fn message_writes(msg: &Message) -> bool {
     let cmd = match msg.header.kind {
         kinds::MON_COMMAND => msg.decode::<MMonCommand>().map(|m| m.cmd),

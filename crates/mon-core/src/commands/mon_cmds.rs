@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use types::logentry::{AuthName, LogEntry, LogPrio};
 use types::monmap::MonMap;
-use types::{AddrVec, EntityAddr, Errno, features};
+use core::net::{IpAddr, SocketAddr};
+use types::{AddrType, AddrVec, EntityAddr, Errno, features};
 
 pub(super) const TABLE: &[(&str, Handler)] = &[
     ("fsid", fsid),
@@ -30,6 +31,9 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("log last", log_last),
     ("sessions", sessions),
     ("mon ok-to-stop", mon_ok),
+    ("mon add", mon_add),
+    ("mon rm", mon_rm),
+    ("mon remove", mon_rm),
 ];
 
 const FEATURES: [&str; 8] =
@@ -103,13 +107,17 @@ fn fsid(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 fn age(core: &MonCore) -> u64 {
-    core.now.since(core.started).as_secs()
+    core.now.since(core.quorum.since).as_secs()
+}
+
+fn leader_name(core: &MonCore) -> String {
+    core.quorum.leader.clone().unwrap_or_default()
 }
 
 fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let name = core.name().to_owned();
     let v = json!({
-        "election_epoch": core.election.epoch(), "quorum": [core.rank()], "quorum_names": [name], "quorum_leader_name": name,
+        "election_epoch": core.quorum.election_epoch, "quorum": core.quorum_ranks(), "quorum_names": core.quorum_names(),
+        "quorum_leader_name": leader_name(core),
         "quorum_age": age(core),
         "features": {"quorum_con": features::SUPPORTED.to_string(), "quorum_mon": FEATURES},
         "monmap": monmap_json(core.monmap()),
@@ -122,14 +130,21 @@ fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 /// What `mon_status` answers.
 pub fn mon_status_json(core: &MonCore) -> Value {
+    // Before it is asked in, a monitor does not know who else is outside.
+    let outside: Vec<&String> = match core.quorum.leader {
+        Some(_) => core.monmap().ranks.iter().filter(|n| !core.quorum.quorum.contains(n)).collect(),
+        None => vec![],
+    };
+    let rank = core.monmap().rank_of(core.name()).map_or(-1, |r| r as i64);
     json!({
-        "name": core.name(), "rank": core.rank(), "state": "leader", "election_epoch": core.election.epoch(), "quorum": [core.rank()],
+        "name": core.name(), "rank": rank, "state": core.quorum.state.as_str(),
+        "election_epoch": core.quorum.election_epoch, "quorum": core.quorum_ranks(),
         "quorum_age": age(core),
         "features": {
             "required_con": core.required_features().to_string(), "required_mon": FEATURES,
             "quorum_con": features::SUPPORTED.to_string(), "quorum_mon": FEATURES,
         },
-        "outside_quorum": [], "extra_probe_peers": [], "sync_provider": [],
+        "outside_quorum": outside, "extra_probe_peers": [], "sync_provider": [],
         "monmap": monmap_json(core.monmap()),
         "feature_map": feature_map(core),
         "stretch_mode": false,
@@ -142,17 +157,24 @@ fn mon_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 fn mon_stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let m = core.monmap();
-    let (name, rank) = (core.name().to_owned(), core.rank());
+    let (name, ranks) = (leader_name(core), core.quorum_ranks());
+    let rank = m.rank_of(&name).unwrap_or(0);
+    let quorum: Vec<Value> =
+        ranks.iter().map(|r| json!({"rank": r, "name": m.ranks.get(*r)})).collect();
     let v = json!({
         "epoch": m.epoch.0, "min_mon_release_name": types::osdmap::release::name(m.min_mon_release), "num_mons": m.mons.len(),
-        "leader": name, "quorum": [{"rank": rank, "name": name}],
+        "leader": name, "quorum": quorum,
     });
     let list: Vec<String> = m.mons.iter().map(|(n, i)| format!("{n}={}", i.public_addrs)).collect();
     let plain = format!(
-        "e{}: {} mons at {{{}}} removed_ranks: {{}}, election epoch 3, leader {rank} {name}, quorum {rank} {name}\n",
+        "e{}: {} mons at {{{}}} removed_ranks: {{{}}}, election epoch {}, leader {rank} {name}, quorum {} {}\n",
         m.epoch,
         m.mons.len(),
-        list.join(",")
+        list.join(","),
+        m.removed_ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        core.quorum.election_epoch,
+        ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        core.quorum_names().join(","),
     );
     render(a, &v, || plain)
 }
@@ -166,7 +188,7 @@ fn mon_dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     let outs = format!("dumped monmap epoch {}", m.epoch);
     let mut v = monmap_json(m);
-    v["quorum"] = json!([core.rank()]);
+    v["quorum"] = json!(core.quorum_ranks());
     let mut plain = format!(
         "epoch {}\nfsid {}\nlast_changed {}\ncreated {}\nmin_mon_release {} ({})\nelection_strategy: {}\n",
         m.epoch,
@@ -241,14 +263,24 @@ pub(super) fn osd_versions_map(core: &MonCore) -> BTreeMap<String, u64> {
     count_versions(up.filter_map(|o| core.osd.meta(o, "ceph_version")))
 }
 
+/// Versions of the monitors in the quorum, as they told them.
+fn mon_versions_map(core: &MonCore) -> BTreeMap<String, u64> {
+    let told = |n: &String| core.mon_metadata.get(n).and_then(|m| m.get("ceph_version")).map(String::as_str);
+    let names = core.quorum_names();
+    count_versions(names.iter().map(|n| match told(n) {
+        Some(v) => v,
+        None if n == core.name() => core.cfg.version.as_str(),
+        None => "unknown",
+    }))
+}
+
 fn mon_versions(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let v = core.cfg.version.clone();
-    as_json(a, &json!(count_versions(std::iter::once(v.as_str()))))
+    as_json(a, &json!(mon_versions_map(core)))
 }
 
 fn versions(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let own = core.cfg.version.clone();
-    let mon = count_versions(std::iter::once(own.as_str()));
+    let mon = mon_versions_map(core);
+    // Each monitor is a manager too: the active one, and those that stand by.
     let mgr = if core.mgr.map.available { mon.clone() } else { BTreeMap::new() };
     let osd = osd_versions_map(core);
     let mut overall = BTreeMap::new();
@@ -401,6 +433,69 @@ fn mon_ok(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         Errno::EBUSY,
         format!("not enough monitors would be available ({left}) after stopping mons [{}]", ids.join(",")),
     )
+}
+
+/// Reads `10.0.0.1`, `10.0.0.1:6789`, `v2:10.0.0.1:3300` or `[v2:…,v1:…]`; ports that are missing are the usual ones.
+fn parse_mon_addrs(text: &str) -> Option<AddrVec> {
+    const V1_PORT: u16 = 6789;
+    let one = |text: &str| -> Option<EntityAddr> {
+        let (kind, rest) = match text.split_at_checked(3) {
+            Some(("v1:", rest)) => (Some(AddrType::Legacy), rest),
+            Some(("v2:", rest)) => (Some(AddrType::Msgr2), rest),
+            _ => (None, text),
+        };
+        let s: SocketAddr = rest.split('/').next()?.parse().ok()?;
+        let by_port = if s.port() == V1_PORT { AddrType::Legacy } else { AddrType::Msgr2 };
+        (s.port() != 0).then(|| EntityAddr::new(kind.unwrap_or(by_port), s, 0))
+    };
+    let text = text.trim();
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        let at = |kind, port| EntityAddr::new(kind, SocketAddr::new(ip, port), 0);
+        return Some(AddrVec(vec![at(AddrType::Msgr2, 3300), at(AddrType::Legacy, V1_PORT)]));
+    }
+    let list = match text.strip_prefix('[') {
+        Some(t) if t.contains("v1:") || t.contains("v2:") => t.strip_suffix(']')?,
+        _ => text,
+    };
+    list.split(',').map(|t| one(t.trim())).collect::<Option<Vec<_>>>().map(AddrVec)
+}
+
+fn mon_add(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, addr) = (need(a, "name")?, need(a, "addr")?);
+    let Some(addrs) = parse_mon_addrs(&addr) else {
+        return fail(Errno::EINVAL, format!("addr {addr} is no address of a monitor"));
+    };
+    if name.is_empty() || name.len() > 200 || name.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
+        return fail(Errno::EINVAL, format!("'{name}' is no name of a monitor"));
+    }
+    let map = core.monmap.peek();
+    if let Some(i) = map.mons.get(&name) {
+        if i.public_addrs == addrs {
+            return done(format!("mon.{name} at {addrs} already exists"));
+        }
+        return fail(Errno::EEXIST, format!("mon.{name} already exists at address {}", i.public_addrs));
+    }
+    let taken = map.mons.values().find(|i| i.public_addrs.0.iter().any(|x| addrs.0.contains(x)));
+    if let Some(i) = taken {
+        return fail(Errno::EEXIST, format!("mon.{} already exists at address {addrs}", i.name));
+    }
+    let now = core.now;
+    core.monmap.set(&name, addrs.clone(), now);
+    done(format!("adding mon.{name} at {addrs}"))
+}
+
+fn mon_rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let name = need(a, "name")?;
+    let map = core.monmap.peek();
+    let Some(i) = map.mons.get(&name) else {
+        return done(format!("mon.{name} does not exist or has already been removed"));
+    };
+    if map.mons.len() == 1 {
+        return fail(Errno::EINVAL, format!("error: refusing removal of last monitor {name}"));
+    }
+    let text = format!("removing mon.{name} at {}, there will be {} monitors", i.public_addrs, map.mons.len() - 1);
+    core.expel(&name);
+    done(text)
 }
 
 fn mon_feature_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {

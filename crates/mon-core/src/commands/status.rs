@@ -64,12 +64,11 @@ pub(super) fn osd_summary_json(core: &MonCore) -> Value {
 
 fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let checks = core.checks();
-    let (name, rank) = (core.name().to_owned(), core.rank());
-    let age = core.now.since(core.started);
+    let age = core.now.since(core.quorum.since);
     let mgr = core.mgr.map.clone();
     let v = json!({
-        "fsid": core.fsid().to_string(), "health": health_json(core, &checks, false), "election_epoch": core.election.epoch(),
-        "quorum": [rank], "quorum_names": [name], "quorum_age": age.as_secs(),
+        "fsid": core.fsid().to_string(), "health": health_json(core, &checks, false), "election_epoch": core.quorum.election_epoch,
+        "quorum": core.quorum_ranks(), "quorum_names": core.quorum_names(), "quorum_age": age.as_secs(),
         "monmap": {
             "epoch": core.monmap().epoch.0, "min_mon_release_name": types::osdmap::release::name(core.monmap().min_mon_release),
             "num_mons": core.monmap().mons.len(),
@@ -95,15 +94,27 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
         s.push_str(&format!("            {m}\n"));
     }
     let n = core.monmap().mons.len();
-    let age = pretty_timespan_span(core.now.since(core.started).as_secs_f64());
-    s.push_str(&format!(" \n  services:\n    mon: {n} daemons, quorum {} (age {age})\n", core.name()));
+    let age = ago(core, core.quorum.since);
+    let quorum = core.quorum_names();
+    let out: Vec<&str> =
+        core.monmap().ranks.iter().filter(|n| !quorum.contains(n)).map(String::as_str).collect();
+    s.push_str(&format!(" \n  services:\n    mon: {n} daemons, quorum {} (age {age})", quorum.join(",")));
+    if !out.is_empty() {
+        s.push_str(&format!(", out of quorum: {}", out.join(", ")));
+    }
+    s.push('\n');
     let m = &core.mgr.map;
     if m.available {
         s.push_str(&format!(
-            "    mgr: {}(active, since {})\n",
+            "    mgr: {}(active, since {})",
             m.active_name,
             ago(core, m.active_change.max(core.started))
         ));
+        if !m.standbys.is_empty() {
+            let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
+            s.push_str(&format!(", standbys: {}", names.join(", ")));
+        }
+        s.push('\n');
     } else {
         s.push_str("    mgr: no daemons active\n");
     }

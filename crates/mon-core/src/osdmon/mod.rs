@@ -76,7 +76,8 @@ impl OsdMon {
             Some(b) => denc::from_bytes(&b)?,
             None => OsdMap::default(),
         };
-        let first = kv.range("osdmap/inc/").next().and_then(|(k, _)| k.parse().ok()).unwrap_or(map.epoch.0);
+        // (The first full map, not the first incremental: history is rebuilt from it.)
+        let first = kv.range("osdmap/full/").next().and_then(|(k, _)| k.parse().ok()).unwrap_or(map.epoch.0);
         let down_since = map.osds().filter(|o| map.is_down(*o)).map(|o| (o, now)).collect();
         let beacons = map.osds().filter(|o| map.is_up(*o)).map(|o| (o, (Epoch(0), now))).collect();
         Ok(OsdMon {
@@ -199,6 +200,10 @@ impl OsdMon {
         self.metadata.commit(batch);
         self.purged.commit(batch);
         self.creating.commit(batch);
+        // Trimmed history begins at the last incremental that went: its full map stays.
+        let trimmed = batch.changes.range("osdmap/inc/".to_owned()..).take_while(|(k, _)| k.starts_with("osdmap/inc/"));
+        let trimmed = trimmed.filter(|(_, v)| v.is_none()).filter_map(|(k, _)| k["osdmap/inc/".len()..].parse().ok());
+        self.first = trimmed.fold(self.first, u32::max);
         let newest = batch.changes.iter().rev().find(|(k, v)| k.starts_with("osdmap/full/") && v.is_some());
         let Some((_, Some(full))) = newest else { return false };
         let Ok(map) = denc::from_bytes::<OsdMap>(full) else { return false };
