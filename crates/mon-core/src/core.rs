@@ -556,6 +556,10 @@ impl MonCore {
         if auth {
             self.effects.push(MonEffect::AuthChanged);
         }
+        if self.quorum.leads && !self.mgr.map.available {
+            // It waited for global ids.
+            self.mgr_tick();
+        }
         if config {
             self.publish_config();
         }

@@ -177,7 +177,8 @@ impl Storage for MemLog {
 
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         match &self.snapshot {
-            Some(s) if s.get_metadata().index >= request_index => Ok(s.clone()),
+            // (A state from before the last change of members does not name them: a newcomer would refuse it.)
+            Some(s) if s.get_metadata().index >= request_index.max(self.conf.index) => Ok(s.clone()),
             _ => {
                 self.wanted.set(true);
                 Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
@@ -192,6 +193,19 @@ mod tests {
 
     fn entry(index: u64, term: u64) -> Entry {
         Entry { index, term, ..Entry::default() }
+    }
+
+    #[test]
+    fn a_state_from_before_a_change_of_members_is_not_sent() {
+        let mut log = MemLog::default();
+        log.append(&[entry(1, 1), entry(2, 1), entry(3, 1)]);
+        log.offer_snapshot(Point { index: 2, term: 1 }, Bytes::new());
+        assert!(log.snapshot(0, 7).is_ok());
+        log.conf.index = 3;
+        assert!(log.snapshot(0, 7).is_err());
+        assert!(log.take_wanted());
+        log.offer_snapshot(Point { index: 3, term: 1 }, Bytes::new());
+        assert!(log.snapshot(0, 7).is_ok());
     }
 
     #[test]

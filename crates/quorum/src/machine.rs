@@ -92,7 +92,7 @@ pub struct Quorum {
     pub(crate) members_changed: Moment,
     pub(crate) wants: Wants,
     announced: Option<Announced>,
-    snapshot_asked: Option<Moment>,
+    pub(crate) snapshot_asked: Option<Moment>,
     nudge: bool,
     /// Our store lost entries: whatever we say or vote could lose them for everybody.
     broken: bool,

@@ -157,6 +157,8 @@ impl Quorum {
             }
         }
         self.members_changed = self.now;
+        // A state that was asked for before does not serve the newcomer.
+        self.snapshot_asked = None;
         let gone = !conf.voters.contains(&self.id);
         self.raw.mut_store().conf = conf;
         self.persist_meta(None);
