@@ -185,7 +185,8 @@ impl MonCore {
             last_sample: Utime::ZERO,
             required_features: 0,
             readable: false,
-            unserved_since: Some(now),
+            // Until the quorum was heard, what is here may be anything: nobody is let in.
+            unserved_since: Some(Utime::ZERO),
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
@@ -480,7 +481,8 @@ impl MonCore {
         }
         if !self.quorum.leads && self.dirty() {
             // Only the leader changes anything: whoever staged this asked the wrong member.
-            self.effects.push(MonEffect::Log(LogLevel::Error, "a change outside of the leader is dropped".into()));
+            self.effects
+                .push(MonEffect::Log(LogLevel::Error, "a change outside of the leader is dropped".into()));
             self.reload();
         }
         // What waits for nothing leaves; a message that is handled again may stage something new.
@@ -524,7 +526,9 @@ impl MonCore {
 
     fn release(&mut self, a: AfterCommit) {
         match a {
-            AfterCommit::Send(id, msg) | AfterCommit::Answer(id, _, msg) => self.effects.push(MonEffect::Send(id, msg)),
+            AfterCommit::Send(id, msg) | AfterCommit::Answer(id, _, msg) => {
+                self.effects.push(MonEffect::Send(id, msg))
+            }
             AfterCommit::Maps(id, first) => self.send_osdmaps(id, first, false),
             AfterCommit::Retry(id, msg) => self.one(MonEvent::Message(id, msg)),
             AfterCommit::Local { token, ret, outs, data } => {

@@ -103,7 +103,9 @@ impl DoneLog {
     }
     /// Remembers an answer together with the change that is staged.
     pub fn add(&mut self, asked: Asked, answer: Answer) {
-        if asked.tid != 0 && asked.global_id != 0 && answer.front.len() + answer.data.len() <= ANSWER_BYTES_MAX
+        if asked.tid != 0
+            && asked.global_id != 0
+            && answer.front.len() + answer.data.len() <= ANSWER_BYTES_MAX
         {
             self.staged.push(Record { asked, answer });
         }
@@ -147,7 +149,13 @@ mod tests {
         Asked { global_id: 4100, kind: 50, tid }
     }
     fn answer(text: &'static str) -> Answer {
-        Answer { kind: 51, version: 1, compat: 1, front: Bytes::from_static(text.as_bytes()), data: Bytes::new() }
+        Answer {
+            kind: 51,
+            version: 1,
+            compat: 1,
+            front: Bytes::from_static(text.as_bytes()),
+            data: Bytes::new(),
+        }
     }
 
     #[test]

@@ -26,8 +26,7 @@ const HANDED_MAX: Duration = Duration::from_secs(30);
 
 /// Messages that a monitor answers whatever the quorum is like: about itself.
 pub(crate) fn answers_alone(msg: &Message) -> bool {
-    msg.header.kind == kinds::PING
-        || (msg.header.kind == kinds::COMMAND && !commands::message_writes(msg))
+    msg.header.kind == kinds::PING || (msg.header.kind == kinds::COMMAND && !commands::message_writes(msg))
 }
 
 /// What only the leader answers: changes, and what needs the reports that only it gets. Everything else follows from committed state.
@@ -123,10 +122,17 @@ impl MonCore {
             self.clog(
                 "cluster",
                 LogPrio::INFO,
-                format!("mon.{name} is new leader, mons {} in quorum (ranks {quorum})", self.quorum.quorum.join(",")),
+                format!(
+                    "mon.{name} is new leader, mons {} in quorum (ranks {quorum})",
+                    self.quorum.quorum.join(",")
+                ),
             );
         } else {
-            self.clog("cluster", LogPrio::INFO, format!("mon.{name} is new leader, mons {name} in quorum (ranks {rank})"));
+            self.clog(
+                "cluster",
+                LogPrio::INFO,
+                format!("mon.{name} is new leader, mons {name} in quorum (ranks {rank})"),
+            );
         }
         if let Some(own) = self.members.get(&name) {
             self.mon_metadata.set(name, own.metadata.clone());
@@ -143,8 +149,7 @@ impl MonCore {
 
     /// Ranks of those who are in the quorum, ascending.
     pub(crate) fn quorum_ranks(&self) -> Vec<usize> {
-        let mut v: Vec<usize> =
-            self.quorum.quorum.iter().filter_map(|n| self.monmap().rank_of(n)).collect();
+        let mut v: Vec<usize> = self.quorum.quorum.iter().filter_map(|n| self.monmap().rank_of(n)).collect();
         v.sort_unstable();
         v
     }
@@ -198,9 +203,7 @@ impl MonCore {
         let lost: Vec<SessionId> = self
             .sessions
             .values()
-            .filter(|s| {
-                !s.handed.is_empty() || s.handed_at.is_some_and(|at| now.since(at) < HANDED_MAX)
-            })
+            .filter(|s| !s.handed.is_empty() || s.handed_at.is_some_and(|at| now.since(at) < HANDED_MAX))
             .map(|s| s.id)
             .collect();
         self.effects.extend(lost.into_iter().map(MonEffect::Close));
@@ -279,7 +282,18 @@ impl MonCore {
             self.mon_metadata.set(news.name.clone(), news.metadata.clone());
         }
         if !news.mgr_addrs.0.is_empty() {
-            self.members.insert(news.name.clone(), MemberNews { log: Vec::new(), ..MemberNews { name: news.name.clone(), mgr_addrs: news.mgr_addrs, metadata: news.metadata, ..MemberNews::default() } });
+            self.members.insert(
+                news.name.clone(),
+                MemberNews {
+                    log: Vec::new(),
+                    ..MemberNews {
+                        name: news.name.clone(),
+                        mgr_addrs: news.mgr_addrs,
+                        metadata: news.metadata,
+                        ..MemberNews::default()
+                    }
+                },
+            );
             self.mgr_tick();
         }
     }
@@ -346,7 +360,9 @@ impl MonCore {
             return;
         }
         let Some(info) = self.monmap().mons.get(name) else {
-            let line = format!("mon.{name} ({addrs}) asks to join, but is not in the monmap: ceph mon add {name} ADDRESS");
+            let line = format!(
+                "mon.{name} ({addrs}) asks to join, but is not in the monmap: ceph mon add {name} ADDRESS"
+            );
             return self.effects.push(MonEffect::Log(LogLevel::Info, line));
         };
         if !addrs.0.is_empty() && info.public_addrs != addrs && self.in_flight.is_none() {

@@ -34,8 +34,6 @@ pub mod wire;
 
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
-pub use event::{
-    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId,
-};
+pub use event::{LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId};
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};

@@ -5,10 +5,10 @@
 
 use crate::peers::{Peers, message};
 use crate::store::Job;
+use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
 use mon_core::wire::{Forward, Gone, Hello, Join, Piece, QuorumBytes, Route};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
-use messages::{Message, Payload, kinds};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
 use std::collections::BTreeMap;
@@ -66,12 +66,7 @@ pub trait World {
 
 impl Ensemble {
     /// From what the store holds.
-    pub fn new(
-        core: &MonCore,
-        loaded: &Loaded,
-        may_seed: bool,
-        boot_nonce: u64,
-    ) -> anyhow::Result<Ensemble> {
+    pub fn new(core: &MonCore, loaded: &Loaded, may_seed: bool, boot_nonce: u64) -> anyhow::Result<Ensemble> {
         let started = Instant::now();
         let quorum = Quorum::new(config(boot_nonce), loaded, Moment(0))?;
         Ok(Ensemble {
@@ -94,7 +89,13 @@ impl Ensemble {
     /// What we say first on a session.
     pub fn hello(&self, core: &MonCore) -> Hello {
         let addrs = core.monmap().mons.get(&self.name).map(|i| i.public_addrs.clone()).unwrap_or_default();
-        Hello { name: self.name.clone(), node: self.quorum.id().0, fsid: self.fsid, belongs: self.belongs(), addrs }
+        Hello {
+            name: self.name.clone(),
+            node: self.quorum.id().0,
+            fsid: self.fsid,
+            belongs: self.belongs(),
+            addrs,
+        }
     }
     fn belongs(&self) -> bool {
         !self.quorum.members().is_empty()
@@ -204,7 +205,10 @@ impl Ensemble {
                 self.office(w, true);
             }
             Effect::BecameFollower { term, leader } => {
-                tracing::info!("follows in term {term}: {}", leader.map_or("no leader".to_owned(), |l| l.to_string()));
+                tracing::info!(
+                    "follows in term {term}: {}",
+                    leader.map_or("no leader".to_owned(), |l| l.to_string())
+                );
                 self.office(w, false);
                 self.drop_proxies(w);
                 w.peers().forget_waiting();
@@ -332,7 +336,10 @@ impl Ensemble {
             let hello: Hello = msg.decode()?;
             let (name, node) = (hello.name.clone(), NodeId(hello.node));
             if !w.peers().said_hello(conn, hello) {
-                tracing::warn!("mon.{name} at {} is of another cluster, or has our identity", conn.peer_addrs());
+                tracing::warn!(
+                    "mon.{name} at {} is of another cluster, or has our identity",
+                    conn.peer_addrs()
+                );
                 return Ok(false);
             }
             tracing::debug!("mon.{name} is {node}");
@@ -409,7 +416,9 @@ impl Ensemble {
 
     /// A session of ours ended: the leader may hold one for it.
     pub fn session_closed(&self, w: &dyn World, id: SessionId) {
-        if !self.info.leads && let Some(l) = &self.info.leader {
+        if !self.info.leads
+            && let Some(l) = &self.info.leader
+        {
             w.peers().send_or_wait(l, message(&Gone { token: id }));
         }
     }
@@ -459,7 +468,11 @@ impl Ensemble {
             return;
         }
         self.asked_in = Some(Instant::now());
-        w.peers().send_all(&Join { name: self.name.clone(), node: self.quorum.id().0, addrs: Default::default() });
+        w.peers().send_all(&Join {
+            name: self.name.clone(),
+            node: self.quorum.id().0,
+            addrs: Default::default(),
+        });
     }
 
     /// The seed founds the quorum once a majority of the initial monitors has said that there is none.
@@ -479,7 +492,10 @@ impl Ensemble {
         if others + 1 <= map.mons.len() / 2 {
             return;
         }
-        tracing::info!("{others} of {} other initial monitors are there and no quorum: this monitor founds it", map.mons.len() - 1);
+        tracing::info!(
+            "{others} of {} other initial monitors are there and no quorum: this monitor founds it",
+            map.mons.len() - 1
+        );
         self.may_seed = false;
         let id = self.quorum.id();
         let meta = quorum::seed_meta(id, &[(id, self.name.clone())]);

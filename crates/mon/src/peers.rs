@@ -3,8 +3,8 @@
 //! Only holders of the key `mon.` get here. What is sent while a session is down is lost (the quorum's machine repeats what matters), but for
 //! what goes to the leader, which waits a little. Large envelopes travel in pieces, so that heartbeats find their way between them.
 
-use mon_core::wire::{Hello, Piece, QuorumBytes};
 use messages::{Message, Payload};
+use mon_core::wire::{Hello, Piece, QuorumBytes};
 use net::{Connection, Messenger, Policy};
 use quorum::NodeId;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -110,10 +110,12 @@ impl Peers {
         let mut links = self.links.borrow_mut();
         links.retain(|name, l| {
             let stays = match wanted.remove(name) {
-                Some(addrs) => addrs == l.addrs || {
-                    wanted.insert(name.clone(), addrs);
-                    false
-                },
+                Some(addrs) => {
+                    addrs == l.addrs || {
+                        wanted.insert(name.clone(), addrs);
+                        false
+                    }
+                }
                 None => keep(name),
             };
             if !stays && let Some(c) = l.conn.take() {
@@ -224,7 +226,12 @@ impl Peers {
     fn name_of(&self, node: NodeId) -> Option<String> {
         // The newest session counts: names outlive identities.
         let heard = self.heard.borrow();
-        heard.values().rev().filter_map(|h| h.hello.as_ref()).find(|h| h.node == node.0).map(|h| h.name.clone())
+        heard
+            .values()
+            .rev()
+            .filter_map(|h| h.hello.as_ref())
+            .find(|h| h.node == node.0)
+            .map(|h| h.name.clone())
     }
     /// The identity under which a monitor said hello.
     pub fn node_of(&self, name: &str) -> Option<NodeId> {

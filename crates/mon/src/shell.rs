@@ -153,9 +153,9 @@ impl Shell {
     /// Dials the monitors at these addresses too, which the map may not know.
     pub fn also_dial(&self, hosts: Vec<AddrVec>) {
         let known = self.core.borrow().monmap().addrs();
-        let new = hosts.into_iter().filter(|h| {
-            !known.iter().any(|k| k.0.iter().any(|a| h.0.iter().any(|b| a.sock == b.sock)))
-        });
+        let new = hosts
+            .into_iter()
+            .filter(|h| !known.iter().any(|k| k.0.iter().any(|a| h.0.iter().any(|b| a.sock == b.sock))));
         let by_address = new.map(|h| (format!("@{h}"), h));
         self.peers.set_map(self.mon_addrs().into_iter().chain(by_address), |_| true);
     }

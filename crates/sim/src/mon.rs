@@ -193,7 +193,10 @@ impl World {
             }
             MonEffect::LocalReply { token, ret, outs, .. } => self.command_answered(token, ret, &outs),
             MonEffect::AuthChanged | MonEffect::RequireFeatures(_) | MonEffect::MonmapChanged => {}
-            MonEffect::Forward(..) | MonEffect::TellLeader(_) | MonEffect::Admit { .. } | MonEffect::Expel(_) => {
+            MonEffect::Forward(..)
+            | MonEffect::TellLeader(_)
+            | MonEffect::Admit { .. }
+            | MonEffect::Expel(_) => {
                 self.fail("mon: a lone monitor spoke to another one".to_owned());
             }
         }

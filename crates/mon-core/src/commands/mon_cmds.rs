@@ -5,11 +5,11 @@ use crate::core::MonCore;
 use crate::event::Role;
 use crate::fmt::pretty;
 use crate::log::{line, parse_level};
+use core::net::{IpAddr, SocketAddr};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use types::logentry::{AuthName, LogEntry, LogPrio};
 use types::monmap::MonMap;
-use core::net::{IpAddr, SocketAddr};
 use types::{AddrType, AddrVec, EntityAddr, Errno, features};
 
 pub(super) const TABLE: &[(&str, Handler)] = &[
@@ -32,6 +32,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("sessions", sessions),
     ("mon ok-to-stop", mon_ok),
     ("mon add", mon_add),
+    ("mon set-addrs", mon_set_addrs),
     ("mon rm", mon_rm),
     ("mon remove", mon_rm),
 ];
@@ -159,8 +160,7 @@ fn mon_stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let m = core.monmap();
     let (name, ranks) = (leader_name(core), core.quorum_ranks());
     let rank = m.rank_of(&name).unwrap_or(0);
-    let quorum: Vec<Value> =
-        ranks.iter().map(|r| json!({"rank": r, "name": m.ranks.get(*r)})).collect();
+    let quorum: Vec<Value> = ranks.iter().map(|r| json!({"rank": r, "name": m.ranks.get(*r)})).collect();
     let v = json!({
         "epoch": m.epoch.0, "min_mon_release_name": types::osdmap::release::name(m.min_mon_release), "num_mons": m.mons.len(),
         "leader": name, "quorum": quorum,
@@ -465,7 +465,10 @@ fn mon_add(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let Some(addrs) = parse_mon_addrs(&addr) else {
         return fail(Errno::EINVAL, format!("addr {addr} is no address of a monitor"));
     };
-    if name.is_empty() || name.len() > 200 || name.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/') {
+    if name.is_empty()
+        || name.len() > 200
+        || name.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/')
+    {
         return fail(Errno::EINVAL, format!("'{name}' is no name of a monitor"));
     }
     let map = core.monmap.peek();
@@ -484,6 +487,19 @@ fn mon_add(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done(format!("adding mon.{name} at {addrs}"))
 }
 
+fn mon_set_addrs(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, text) = (need(a, "name")?, need(a, "addrs")?);
+    if !core.monmap.peek().mons.contains_key(&name) {
+        return fail(Errno::ENOENT, format!("mon.{name} does not exist"));
+    }
+    let Some(addrs) = parse_mon_addrs(&text) else {
+        return fail(Errno::EINVAL, format!("failed to parse addrs '{text}'"));
+    };
+    let now = core.now;
+    core.monmap.set(&name, addrs, now);
+    done("")
+}
+
 fn mon_rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = need(a, "name")?;
     let map = core.monmap.peek();
@@ -493,7 +509,8 @@ fn mon_rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if map.mons.len() == 1 {
         return fail(Errno::EINVAL, format!("error: refusing removal of last monitor {name}"));
     }
-    let text = format!("removing mon.{name} at {}, there will be {} monitors", i.public_addrs, map.mons.len() - 1);
+    let text =
+        format!("removing mon.{name} at {}, there will be {} monitors", i.public_addrs, map.mons.len() - 1);
     core.expel(&name);
     done(text)
 }

@@ -201,8 +201,10 @@ impl OsdMon {
         self.purged.commit(batch);
         self.creating.commit(batch);
         // Trimmed history begins at the last incremental that went: its full map stays.
-        let trimmed = batch.changes.range("osdmap/inc/".to_owned()..).take_while(|(k, _)| k.starts_with("osdmap/inc/"));
-        let trimmed = trimmed.filter(|(_, v)| v.is_none()).filter_map(|(k, _)| k["osdmap/inc/".len()..].parse().ok());
+        let trimmed =
+            batch.changes.range("osdmap/inc/".to_owned()..).take_while(|(k, _)| k.starts_with("osdmap/inc/"));
+        let trimmed =
+            trimmed.filter(|(_, v)| v.is_none()).filter_map(|(k, _)| k["osdmap/inc/".len()..].parse().ok());
         self.first = trimmed.fold(self.first, u32::max);
         let newest = batch.changes.iter().rev().find(|(k, v)| k.starts_with("osdmap/full/") && v.is_some());
         let Some((_, Some(full))) = newest else { return false };
