@@ -15,6 +15,7 @@ use crate::event::{LogLevel, MonEffect, MonEvent, Peer, Role, SessionId};
 use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
 use crate::log::LogMon;
+use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -97,6 +98,7 @@ pub struct MonCore {
     pub(crate) log: LogMon,
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
+    pub(crate) mds: MdsMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) election: Election,
     pub(crate) pgmap: PgMap,
@@ -137,6 +139,7 @@ impl MonCore {
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
             mgr: MgrMon::load(&kv),
+            mds: MdsMon::load(&kv, now),
             mon_metadata: Table::load("mon/metadata/", &kv),
             election: Election::at_start(&kv),
             pgmap: PgMap::default(),
@@ -288,6 +291,8 @@ impl MonCore {
             | kinds::OSD_PGTEMP
             | kinds::OSD_PG_CREATED
             | kinds::OSD_PG_READY_TO_MERGE
+            | kinds::MDS_BEACON
+            | kinds::MDS_OFFLOAD_TARGETS
             | kinds::LOG => true,
             _ => false,
         }
@@ -351,6 +356,7 @@ impl MonCore {
             || self.log.entries.is_dirty()
             || self.health.is_dirty()
             || self.mgr.is_dirty()
+            || self.mds.is_dirty()
             || self.mon_metadata.is_dirty()
             || self.election.is_dirty()
     }
@@ -377,6 +383,7 @@ impl MonCore {
         self.log.stage(&mut batch);
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
+        self.mds.stage(&mut batch, self.now);
         self.mon_metadata.stage(&mut batch);
         self.election.stage(&mut batch);
         if batch.is_empty() {
@@ -414,6 +421,7 @@ impl MonCore {
         let entries = self.log.commit(&p.batch);
         self.health.commit(&p.batch);
         let mgr = self.mgr.commit(&p.batch);
+        let mds = self.mds.commit(&p.batch, self.now);
         self.mon_metadata.commit(&p.batch);
         self.election.commit(&p.batch);
         if osd {
@@ -428,6 +436,9 @@ impl MonCore {
         }
         if mgr {
             self.publish_mgrmap();
+        }
+        if mds {
+            self.publish_fsmap();
         }
         if !entries.is_empty() {
             self.publish_log(&entries);
@@ -471,6 +482,7 @@ impl MonCore {
         let env = self.env.clone();
         self.auth.tick(&cfg, &*env);
         self.osd_tick();
+        self.mds_tick();
         self.health_tick();
         self.expire_sessions();
     }

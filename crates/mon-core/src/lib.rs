@@ -19,6 +19,7 @@ pub mod fuzz;
 mod health;
 pub mod kv;
 mod log;
+mod mdsmon;
 mod mgrmon;
 mod mkfs;
 pub mod options;

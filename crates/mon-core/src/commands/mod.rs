@@ -9,8 +9,14 @@ mod config_cmds;
 mod config_help;
 mod crush_cmds;
 mod df;
+mod fs_auth;
+mod fs_cmds;
+mod fs_json;
+mod fs_set;
+mod fs_status;
 mod health_cmds;
 mod map_cmds;
+mod mds_cmds;
 mod mgr_cmds;
 mod mon_cmds;
 mod osd_cmds;
@@ -161,10 +167,13 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 14] {
+fn families() -> [&'static [(&'static str, Handler)]; 17] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
+        fs_cmds::TABLE,
+        fs_status::TABLE,
+        mds_cmds::TABLE,
         status::TABLE,
         health_cmds::TABLE,
         auth_cmds::TABLE,
