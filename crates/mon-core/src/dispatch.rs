@@ -369,7 +369,7 @@ impl MonCore {
 
     fn mgr_open(&mut self, id: SessionId, m: MMgrOpen) {
         let Some(s) = self.sessions.get(&id) else { return };
-        let (f, gid) = (s.features(), s.peer.global_id);
+        let (f, gid, s_kind) = (s.features(), s.peer.global_id, s.kind());
         let service = !m.service_name.is_empty() && m.service_daemon.is_some();
         let kind = if m.service_name.is_empty() { s.kind().name() } else { m.service_name.as_str() };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
@@ -384,11 +384,21 @@ impl MonCore {
         };
         self.mgr.daemons.insert(id, d);
         // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
-        let c = MMgrConfigure { stats_period_secs: 5, stats_threshold: 11, ..MMgrConfigure::default() };
+        // MDS daemons' are shown by `fs status`.
+        let mds = s_kind == types::EntityType::MDS;
+        let stats_threshold = if mds { crate::mdsmon::COUNTER_PRIORITY } else { 11 };
+        let c = MMgrConfigure { stats_period_secs: 5, stats_threshold, ..MMgrConfigure::default() };
         self.send(id, Message::new(&c, f));
     }
 
     fn mgr_report(&mut self, id: SessionId, m: MMgrReport) {
+        let mds = self.sessions.get(&id).filter(|s| s.kind() == types::EntityType::MDS);
+        if let Some(gid) = mds.map(|s| s.peer.global_id)
+            && !self.mds.take_report(gid, &m, self.now)
+        {
+            // It declares and counts otherwise than we do: it starts anew.
+            return self.effects.push(crate::event::MonEffect::Close(id));
+        }
         let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
         if let Some(status) = m.daemon_status {
             d.status = status;

@@ -9,23 +9,15 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use types::Errno;
 
-/// One directory's permission letters: `r` or `rw`, then of `p`, `s`, `c` in order.
+/// One directory's permission letters: `r` or `rw`, then of `p`, `s`, `c`; their order is the grammar's business.
 fn check_flags(cap: &str) -> Result<(), (Errno, String)> {
     if cap != "r" && !cap.starts_with("rw") {
         return Err((Errno::EINVAL, "Permission flags must start with 'r' or 'rw'.".into()));
     }
-    let mut last = '\0';
-    for c in cap.chars().skip(2) {
-        if last >= c {
-            let text = "Permission flags (except 'rw') must be specified in alphabetical order.";
-            return Err((Errno::EINVAL, text.into()));
-        }
-        if !matches!(c, 'c' | 'p' | 's') {
-            return Err((Errno::EINVAL, format!("Unknown permission flag '{c}'.")));
-        }
-        last = c;
+    match cap.chars().skip(2).find(|c| !matches!(c, 'c' | 'p' | 's')) {
+        Some(c) => Err((Errno::EINVAL, format!("Unknown permission flag '{c}'."))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn authorize(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
@@ -38,9 +30,8 @@ pub(super) fn authorize(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut at = 0;
     while at < caps.len() {
         let (path, cap) = (&caps[at], caps.get(at + 1));
-        let Some(cap) = cap else {
-            return fail(Errno::EINVAL, "bad capabilities request; odd number of arguments");
-        };
+        // A directory without letters gets nothing; stock says no more of it.
+        let Some(cap) = cap else { break };
         at += 2;
         check_flags(cap)?;
         if cap.starts_with("rw") {
@@ -71,7 +62,13 @@ pub(super) fn authorize(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     for (service, cap) in &wanted {
         check_cap(service, cap).map_err(|t| (Errno::EINVAL, t))?;
     }
-    let e = add_or_match(core, &name, &wanted)?;
+    let e = add_or_match(core, &name, &wanted).map_err(|(e, _)| {
+        let text = format!(
+            "{name} already has fs capabilities that differ from those supplied. To generate a new auth key for {name}, first remove {name} \
+             from configuration files, execute 'ceph auth rm {name}', then execute this command again."
+        );
+        (e, text)
+    })?;
     let v = json!([{"entity": name, "key": e.key.to_base64(), "caps": wanted}]);
     let mut o = render(a, &v, || keyring_text(&name, &e, false))?;
     o.wait = true;

@@ -26,6 +26,11 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("fs add_data_pool", add_data_pool),
     ("fs rm_data_pool", rm_data_pool),
     ("fs compat show", compat_show),
+    ("fs compat", super::fs_set::compat),
+    ("fs mirror enable", super::fs_mirror::enable),
+    ("fs mirror disable", super::fs_mirror::disable),
+    ("fs mirror peer_add", super::fs_mirror::peer_add),
+    ("fs mirror peer_remove", super::fs_mirror::peer_remove),
     ("fs set", super::fs_set::set),
     ("fs required_client_features", super::fs_set::required_client_features),
     ("fs authorize", super::fs_auth::authorize),
@@ -137,13 +142,10 @@ fn new(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             "Creation of multiple filesystems is disabled.  To enable this experimental feature, use 'ceph fs flag set enable_multiple true'",
         );
     }
-    if let Some(f) = m.filesystems.values().find(|f| {
-        f.mds_map.data_pools.contains(&data.0) || f.mds_map.metadata_pool == meta.0
-    }) && !a.flag("allow_dangerous_metadata_overlay")
-    {
-        let _ = f;
+    let taken = |m: &MdsMap| m.data_pools.contains(&data.0) || m.metadata_pool == meta.0;
+    if m.filesystems.values().any(|f| taken(&f.mds_map)) && !a.flag("allow_dangerous_metadata_overlay") {
         return fail(
-            Errno::EINVAL,
+            Errno::EEXIST,
             format!(
                 "Filesystem '{name}' is already using one of the specified RADOS pools. This should ONLY be done in emergencies and after \
                  careful reading of the documentation. Pass --allow-dangerous-metadata-overlay to permit this."
@@ -294,7 +296,7 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn reset(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = need(a, "fs_name")?;
     let Some(f) = core.mds.peek().fs_by_name(&name).cloned() else {
-        return fail(Errno::ENOENT, format!("filesystem '{name}' does not exist"));
+        return fail(Errno::ENOENT, format!("Filesystem not found: '{name}'"));
     };
     if !f.mds_map.up.is_empty() {
         return fail(
@@ -326,6 +328,7 @@ fn reset(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         cas_pool: old.cas_pool,
         inline_data_enabled: old.inline_data_enabled,
         standby_count_wanted: old.standby_count_wanted,
+        stopped: old.stopped,
         ..MdsMap::default()
     };
     m.filesystems.insert(f.fscid, Filesystem { fscid: f.fscid, mds_map: map, ..Filesystem::default() });
@@ -389,7 +392,6 @@ fn feature_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let all: Vec<(usize, &str)> = fs_json::CLIENT_FEATURES
         .iter()
         .enumerate()
-        .filter(|(_, n)| **n != "reserved")
         .map(|(i, n)| (i, *n))
         .collect();
     let v: Vec<Value> = all.iter().map(|(i, n)| json!({"index": i, "name": n})).collect();
@@ -397,10 +399,7 @@ fn feature_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 fn set_default(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let name = need(a, "fs_name")?;
-    let Some(id) = core.mds.peek().fs_by_name(&name).map(|f| f.fscid) else {
-        return fail(Errno::ENOENT, format!("filesystem '{name}' does not exist"));
-    };
+    let id = fs_arg(core, a)?;
     core.mds.next().legacy_client_fscid = id;
     done("")
 }
@@ -413,8 +412,8 @@ fn data_pool_arg(core: &MonCore, a: &Args) -> Result<PoolId, Fail> {
 }
 
 fn add_data_pool(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let id = data_pool_arg(core, a)?;
     let fscid = fs_arg(core, a)?;
+    let id = data_pool_arg(core, a)?;
     let name = a.text("fs_name");
     let has = |core: &MonCore| {
         core.mds.peek().filesystems.get(&fscid).is_some_and(|f| f.mds_map.data_pools.contains(&id.0))
@@ -431,8 +430,8 @@ fn add_data_pool(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 fn rm_data_pool(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let id = data_pool_arg(core, a)?;
     let fscid = fs_arg(core, a)?;
+    let id = data_pool_arg(core, a)?;
     let pools = core.mds.peek().filesystems.get(&fscid).map(|f| f.mds_map.data_pools.clone());
     let pools = pools.unwrap_or_default();
     if pools.first() == Some(&id.0) {

@@ -27,6 +27,7 @@ pub(super) const CLIENT_FEATURES: &[&str] = &[
     "alternate_name",
     "notify_session_state",
     "op_getvxattr",
+    "32bits_retry_fwd",
 ];
 
 /// `feature_5`-like keys of a set of client features.

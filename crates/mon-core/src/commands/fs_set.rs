@@ -4,7 +4,18 @@ use super::fs_cmds::{fail_followers, fs_arg, parse_bool};
 use super::{Args, CmdResult, Ctx, done, fail, fs_json, need, text_outs};
 use crate::core::MonCore;
 use types::Errno;
-use types::mdsmap::{MdsMap, flag};
+use types::mdsmap::{FeatureBits, MdsMap, flag};
+
+/// The client feature that `min_compat_client RELEASE` asks for.
+const RELEASES: [(&str, usize); 7] = [
+    ("jewel", 5),
+    ("kraken", 6),
+    ("luminous", 7),
+    ("mimic", 8),
+    ("nautilus", 12),
+    ("octopus", 13),
+    ("pacific", 13),
+];
 
 /// `MAX_MDS`.
 const RANKS_MAX: i64 = 256;
@@ -54,12 +65,6 @@ pub(super) fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
                 "Directory fragmentation is now permanently enabled. This command is DEPRECATED and will be REMOVED from future releases.",
             );
         }
-        "min_compat_client" => {
-            return fail(
-                Errno::EOPNOTSUPP,
-                "min_compat_client is not supported: use `ceph fs required_client_features ...`",
-            );
-        }
         "down" | "cluster_down" | "joinable" => set_state(&mut m, &name, &var, &val)?,
         _ => set_value(&mut m, &var, &val, a)?,
     };
@@ -107,7 +112,9 @@ fn set_state(m: &mut MdsMap, name: &str, var: &str, val: &str) -> Result<String,
 fn set_value(m: &mut MdsMap, var: &str, val: &str, a: &Args) -> Result<String, (Errno, String)> {
     match var {
         "max_mds" => {
-            let n = int(var, val)?;
+            let n: i64 = val.trim().parse().map_err(|_| {
+                (Errno::EINVAL, format!("Expected option value to be integer, got '{val}'"))
+            })?;
             if n > RANKS_MAX {
                 return Err((Errno::EINVAL, format!("may not have more than {RANKS_MAX} MDS ranks")));
             }
@@ -128,6 +135,16 @@ fn set_value(m: &mut MdsMap, var: &str, val: &str, a: &Args) -> Result<String, (
             }
             m.inline_data_enabled = on;
             return Ok(format!("inline data {}", if on { "enabled" } else { "disabled" }));
+        }
+        "min_compat_client" => {
+            let Some((_, bit)) = RELEASES.iter().find(|(n, _)| *n == val) else {
+                return Err((Errno::EINVAL, format!("version {val} is not recognized")));
+            };
+            m.required_client_features = FeatureBits::default();
+            m.required_client_features.insert(*bit);
+            return Ok("WARNING: setting min_compat_client is deprecated and may not do what you want.\nThe oldest release to set is \
+                       octopus.\nPlease migrate to `ceph fs required_client_features ...`."
+                .to_owned());
         }
         "balancer" => {
             if val.len() > BALANCER_MAX {
@@ -150,6 +167,10 @@ fn set_value(m: &mut MdsMap, var: &str, val: &str, a: &Args) -> Result<String, (
         "allow_new_snaps" => {
             let on = parse_bool(val)?;
             set_flag(m, flag::ALLOW_SNAPS, on);
+            if on {
+                m.ever_allowed_features |= flag::ALLOW_SNAPS as u8;
+                m.explicitly_allowed_features |= flag::ALLOW_SNAPS as u8;
+            }
             return Ok(if on { "enabled new snapshots" } else { "disabled new snapshots" }.to_owned());
         }
         "standby_count_wanted" => {
@@ -206,3 +227,61 @@ pub(super) fn required_client_features(core: &mut MonCore, a: &Args, _: &Ctx) ->
         format!("removed feature '{name}' from required_client_features")
     })
 }
+
+/// Longest name of an on-disk feature.
+const FEATURE_NAME_MAX: usize = 256;
+
+/// `fs compat FS add_incompat 15 text`: on-disk features of a file system without daemons.
+pub(super) fn compat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let fscid = fs_arg(core, a)?;
+    let op = need(a, "subop")?;
+    let n = super::need_int(a, "feature")?;
+    let f = core.mds.peek().filesystems.get(&fscid);
+    if f.is_some_and(|f| !f.mds_map.up.is_empty()) {
+        return fail(
+            Errno::EBUSY,
+            "file system must be failed or down; use `ceph fs fail` to bring down",
+        );
+    }
+    // Stock's monitor aborts on larger numbers.
+    let Some(n) = u64::try_from(n).ok().filter(|n| (1..64).contains(n)) else {
+        return fail(Errno::EINVAL, format!("Invalid feature: {n}"));
+    };
+    let mut c = f.map(|f| f.mds_map.compat.clone()).unwrap_or_default();
+    let (verb, kind) = op.split_once('_').unwrap_or((&op, ""));
+    let set = match kind {
+        "compat" => &mut c.compat,
+        "incompat" => &mut c.incompat,
+        _ => return fail(Errno::EINVAL, format!("subop `{op}' not recognized. Must be one of: {SUBOPS}")),
+    };
+    let has = set.mask & (1 << n) != 0;
+    let text = match verb {
+        "rm" if !has => return text_outs("", format!("already removed {kind} feature {n}")),
+        "rm" => {
+            set.mask &= !(1 << n);
+            set.names.remove(&n);
+            format!("removed {kind} feature {n}")
+        }
+        "add" => {
+            let Some(name) = a.str("feature_str").filter(|s| !s.is_empty() && s.len() <= FEATURE_NAME_MAX) else {
+                return fail(Errno::EINVAL, "adding a feature requires a feature string");
+            };
+            match set.names.get(&n).filter(|_| has) {
+                Some(old) if *old == name => return text_outs("", "feature already exists"),
+                Some(old) => {
+                    return fail(Errno::EEXIST, format!("feature with differing name `{old}' exists"));
+                }
+                None => {}
+            }
+            set.mask |= 1 << n;
+            set.names.insert(n, name.clone());
+            format!("added {kind} feature F({n}, \"{name}\")")
+        }
+        _ => return fail(Errno::EINVAL, format!("subop `{op}' not recognized. Must be one of: {SUBOPS}")),
+    };
+    if let Some(f) = core.mds.next().filesystems.get_mut(&fscid) {
+        f.mds_map.compat = c;
+    }
+    done(text)
+}
+const SUBOPS: &str = "rm_compat rm_incompat add_compat add_incompat";

@@ -159,7 +159,7 @@ fn ok_to_stop(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             ),
         );
     }
-    text_outs("", format!("should be safe to stop {}", ids.join(",")))
+    text_outs("", format!("should be safe to stop [{}]", ids.join(",")))
 }
 
 fn mds_fail(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
@@ -174,6 +174,8 @@ fn mds_fail(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let name = core.mds.peek().info(gid).map(human).unwrap_or_default();
     core.fail_mds(gid);
     core.clog("cluster", LogPrio::INFO, format!("{name} marked failed by {}", ctx.entity));
+    // Who waits takes the rank at once.
+    core.mds_fill_all();
     done(format!("failed mds gid {gid}"))
 }
 
@@ -197,9 +199,8 @@ fn rmfailed(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         );
     }
     let who = need(a, "role")?;
-    let Ok((fscid, rank)) = parse_role(core.mds.peek(), &who) else {
-        return fail(Errno::EINVAL, format!("invalid role '{who}'"));
-    };
+    let (fscid, rank) = parse_role(core.mds.peek(), &who)
+        .map_err(|(_, text)| (Errno::EINVAL, format!("{text}invalid role '{who}'")))?;
     if let Some(f) = core.mds.next().filesystems.get_mut(&fscid) {
         f.mds_map.failed.remove(&rank);
         // A rank that nobody has and that is not failed is none.
@@ -226,14 +227,11 @@ fn repaired(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn freeze(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let who = need(a, "role_or_gid")?;
     let on = super::fs_cmds::parse_bool(&need(a, "val")?)?;
-    let Ok(gid) = gid_of(core.mds.peek(), &who) else {
-        return fail(Errno::EINVAL, format!("MDS named '{who}' does not exist, or is not up"));
-    };
-    let rank = core.mds.peek().info(gid).map_or(-1, |i| i.rank);
+    let gid = gid_of(core.mds.peek(), &who).map_err(|text| (Errno::EINVAL, text))?;
     if let Some(i) = core.mds.next().info_mut(gid) {
         i.flags = if on { i.flags | MDS_FROZEN } else { i.flags & !MDS_FROZEN };
     }
-    done(format!("{} mds.{rank}", if on { "freezing" } else { "unfreezing" }))
+    done(format!("{} mds.{gid}", if on { "freezing" } else { "unfreezing" }))
 }
 
 fn set_state(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {

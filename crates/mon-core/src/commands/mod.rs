@@ -12,6 +12,7 @@ mod df;
 mod fs_auth;
 mod fs_cmds;
 mod fs_json;
+mod fs_mirror;
 mod fs_set;
 mod fs_status;
 mod health_cmds;

@@ -7,11 +7,13 @@
 //! History: a full map of each of the last [`EPOCHS_MAX`] epochs. A store without any has the empty map of epoch 1.
 
 mod beacon;
+mod counters;
 mod health;
 mod publish;
 mod roles;
 mod tick;
 
+pub(crate) use counters::PRIORITY as COUNTER_PRIORITY;
 pub(crate) use roles::{available_standby, erase, human, promote};
 
 use crate::kv::{Batch, Kv, num_key};
@@ -40,6 +42,8 @@ pub struct MdsMon {
     /// When the last beacon of each daemon came.
     pub(crate) beacons: BTreeMap<u64, Utime>,
     last_tick: Utime,
+    /// What daemons reported to the manager's role, by global id.
+    pub(crate) counters: BTreeMap<u64, counters::Counters>,
 }
 
 impl MdsMon {
@@ -57,6 +61,7 @@ impl MdsMon {
             health: Table::load("mds/health/", kv),
             beacons,
             last_tick: now,
+            counters: BTreeMap::new(),
         }
     }
     /// The map as it will be after the next commit, to change.
@@ -134,6 +139,11 @@ impl MdsMon {
             self.beacons.entry(*gid).or_insert(now);
         }
         true
+    }
+
+    /// Counters that a daemon reports; false when they are not readable.
+    pub(crate) fn take_report(&mut self, gid: u64, m: &messages::MMgrReport, now: Utime) -> bool {
+        self.counters.entry(gid).or_default().take(m, now).is_ok()
     }
 
     /// The map of an epoch.

@@ -130,7 +130,6 @@ pub(crate) fn erase(m: &mut FsMap, gid: u64, blocklisted: Epoch) {
         m.standby_epochs.remove(&gid);
         return;
     }
-    let epoch = m.epoch;
     let Some(f) = m.filesystems.get_mut(&fscid) else { return };
     let map = &mut f.mds_map;
     let Some(i) = map.mds_info.remove(&gid) else { return };
@@ -142,7 +141,6 @@ pub(crate) fn erase(m: &mut FsMap, gid: u64, blocklisted: Epoch) {
             map.failed.insert(i.rank);
         }
         map.up.remove(&i.rank);
-        map.last_failure = epoch;
     }
     map.last_failure_osd_epoch = blocklisted;
 }

@@ -11,15 +11,26 @@ use types::mdsmap::{flag, state};
 impl MonCore {
     pub(crate) fn mds_tick(&mut self) {
         self.mds_first_standbys();
+        if self.mds.counters.len() > self.mds.map.mds_roles.len() {
+            let sessions = &self.sessions;
+            let open = |gid: &u64| sessions.values().any(|s| s.peer.global_id == *gid);
+            self.mds.counters.retain(|gid, _| open(gid));
+        }
         let all: Vec<i32> = self.mds.peek().filesystems.keys().copied().collect();
         for fscid in &all {
             self.mds_resize(*fscid);
         }
         self.silent_mds();
+        self.mds_fill_all();
         for fscid in &all {
-            self.mds_fill(*fscid);
             self.mds_affinity(*fscid);
         }
+    }
+
+    /// Failed ranks of every file system get a daemon, while there is one.
+    pub(crate) fn mds_fill_all(&mut self) {
+        let all: Vec<i32> = self.mds.peek().filesystems.keys().copied().collect();
+        all.into_iter().for_each(|fscid| self.mds_fill(fscid));
     }
 
     /// The first standby that a serving file system sees makes it want one from then on.
