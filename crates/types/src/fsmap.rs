@@ -171,6 +171,16 @@ impl FsMap {
             .values()
             .any(|f| f.mds_map.metadata_pool == pool || f.mds_map.data_pools.contains(&pool))
     }
+    /// The map with only these file systems, and the daemons of others left out.
+    pub fn only(&self, names: &[&str]) -> FsMap {
+        let mut m = self.clone();
+        m.filesystems.retain(|_, f| names.contains(&f.mds_map.fs_name.as_str()));
+        m.mds_roles.retain(|_, fscid| *fscid == FSCID_NONE || m.filesystems.contains_key(fscid));
+        if !m.filesystems.contains_key(&m.legacy_client_fscid) {
+            m.legacy_client_fscid = FSCID_NONE;
+        }
+        m
+    }
     /// What clients are told of it.
     pub fn for_users(&self) -> FsMapUser {
         FsMapUser {

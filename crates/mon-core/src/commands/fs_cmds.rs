@@ -5,7 +5,7 @@ use super::{Args, CmdResult, Ctx, Handler, done, fail, need, render, text_outs};
 use crate::core::MonCore;
 use crate::mdsmon::{available_standby, human, promote};
 use serde_json::{Value, json};
-use types::fsmap::{FSCID_NONE, Filesystem};
+use types::fsmap::{FSCID_NONE, Filesystem, FsMap};
 use types::logentry::LogPrio;
 use types::mdsmap::{MdsMap, flag, state};
 use types::pool::{PoolOpt, opt};
@@ -57,6 +57,14 @@ pub(super) fn fs_arg(core: &MonCore, a: &Args) -> Result<i32, Fail> {
     }
     let f = core.mds.peek().fs_by_name(&name);
     f.map(|f| f.fscid).ok_or_else(|| (Errno::ENOENT, format!("Filesystem not found: '{name}'")))
+}
+
+/// The map as the asker may see it.
+pub(super) fn seen(core: &MonCore, ctx: &Ctx) -> FsMap {
+    match ctx.session {
+        Some(id) => core.fsmap_seen(id, core.mds.map.clone()),
+        None => core.mds.map.clone(),
+    }
 }
 
 /// What a pool shall be for.
@@ -335,9 +343,10 @@ fn reset(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done("")
 }
 
-fn ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn ls(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let m = seen(core, ctx);
     let pool = |id: i64| core.osd.map.pool_name(PoolId(id)).unwrap_or_default().to_owned();
-    let all: Vec<&MdsMap> = core.mds.map.filesystems.values().map(|f| &f.mds_map).collect();
+    let all: Vec<&MdsMap> = m.filesystems.values().map(|f| &f.mds_map).collect();
     let v: Vec<Value> = all
         .iter()
         .map(|m| {
@@ -359,17 +368,21 @@ fn ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     })
 }
 
-fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let name = need(a, "fs_name")?;
-    match core.mds.map.fs_by_name(&name) {
+    match seen(core, ctx).fs_by_name(&name) {
         None => fail(Errno::ENOENT, format!("filesystem '{name}' not found")),
         Some(f) => render(a, &filesystem(f), || filesystem_text(f)),
     }
 }
 
-fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn dump(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let epoch = a.int("epoch").filter(|e| *e > 0).map_or(core.mds.map.epoch.0, |e| e.min(u32::MAX.into()) as u32);
     let Some(m) = core.mds.at(&core.kv, epoch) else { return fail(Errno::ENOENT, "") };
+    let m = match ctx.session {
+        Some(id) => core.fsmap_seen(id, m),
+        None => m,
+    };
     let mut o = render(a, &fsmap(&m), || fsmap_text(&m))?;
     o.outs = format!("dumped fsmap epoch {}", m.epoch);
     Ok(o)
@@ -452,5 +465,5 @@ fn compat_show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         return fail(Errno::ENOENT, format!("filesystem '{name}' not found"));
     };
     let c = &f.mds_map.compat;
-    render(a, &compat(c), || compat_text(c))
+    render(a, &compat(c), || compat_text(c) + "\n")
 }

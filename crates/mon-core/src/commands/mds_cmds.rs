@@ -65,11 +65,14 @@ fn gid_of(m: &FsMap, who: &str) -> Result<u64, String> {
     }
 }
 
-fn stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let m = &core.mds.map;
+fn stat(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let m = super::fs_cmds::seen(core, ctx);
     let v =
-        json!({"fsmap": fsmap(m), "mdsmap_first_committed": core.mds.first, "mdsmap_last_committed": m.epoch.0});
-    render(a, &v, || summary(m))
+        json!({"fsmap": fsmap(&m), "mdsmap_first_committed": core.mds.first, "mdsmap_last_committed": m.epoch.0});
+    render(a, &v, || match summary(&m) {
+        s if s.is_empty() => s,
+        s => s + "\n",
+    })
 }
 
 /// What a daemon said of itself, behind its name.
@@ -253,5 +256,5 @@ fn set_state(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 fn compat_show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let c = &core.mds.map.default_compat;
-    render(a, &compat(c), || compat_text(c))
+    render(a, &compat(c), || compat_text(c) + "\n")
 }

@@ -2,9 +2,10 @@
 
 use crate::core::MonCore;
 use crate::event::SessionId;
+use cephx::caps::MonCap;
 use messages::{MFsMap, MFsMapUser, MMdsMap, Message};
 use types::EntityType;
-use types::fsmap::FSCID_NONE;
+use types::fsmap::{FSCID_NONE, FsMap};
 use types::mdsmap::MdsMap;
 
 /// True for the names of these subscriptions.
@@ -13,6 +14,11 @@ fn is_ours(what: &str) -> bool {
 }
 
 impl MonCore {
+    /// The committed FSMap.
+    pub fn fsmap(&self) -> &types::fsmap::FsMap {
+        &self.mds.map
+    }
+
     /// After a new FSMap: everyone who subscribed.
     pub(crate) fn publish_fsmap(&mut self) {
         let due: Vec<(SessionId, String)> = self
@@ -33,13 +39,13 @@ impl MonCore {
         match what {
             "fsmap" => {
                 if self.sub_due(id, what, epoch.0.into()) {
-                    let m = MFsMap { epoch, fsmap: self.mds.map.clone() };
+                    let m = MFsMap { epoch, fsmap: self.fsmap_for(id) };
                     self.send(id, Message::new(&m, f));
                 }
             }
             "fsmap.user" => {
                 if self.sub_due(id, what, epoch.0.into()) {
-                    let m = MFsMapUser { epoch, fsmap: self.mds.map.for_users() };
+                    let m = MFsMapUser { epoch, fsmap: self.fsmap_for(id).for_users() };
                     self.send(id, Message::new(&m, f));
                 }
             }
@@ -58,6 +64,19 @@ impl MonCore {
         }
     }
 
+    /// The FSMap as a session may see it: capabilities may name file systems.
+    fn fsmap_for(&self, id: SessionId) -> FsMap {
+        self.fsmap_seen(id, self.mds.map.clone())
+    }
+    /// The same of any map.
+    pub(crate) fn fsmap_seen(&self, id: SessionId, m: FsMap) -> FsMap {
+        let cap = self.sessions.get(&id).filter(|s| !s.peer.allow_all).and_then(|s| MonCap::parse(&s.peer.caps).ok());
+        match cap.as_ref().and_then(MonCap::only_fs_names) {
+            Some(names) => m.only(&names),
+            None => m,
+        }
+    }
+
     /// An MDS daemon gets the map of the file system it serves, or one with only itself; a client the file system it names.
     fn mdsmap_for(&self, id: SessionId, what: &str) -> Option<MdsMap> {
         let s = self.sessions.get(&id)?;
@@ -69,10 +88,15 @@ impl MonCore {
                 Some(fscid) => fscid,
             }
         } else {
-            match what.strip_prefix("mdsmap.") {
+            let seen = self.fsmap_for(id);
+            let fscid = match what.strip_prefix("mdsmap.") {
                 Some(n) => n.parse().ok()?,
-                None => m.legacy_client_fscid,
+                None => seen.legacy_client_fscid,
+            };
+            if !seen.filesystems.contains_key(&fscid) {
+                return None;
             }
+            fscid
         };
         m.filesystems.get(&fscid).map(|f| f.mds_map.clone())
     }
