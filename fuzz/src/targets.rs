@@ -77,7 +77,7 @@ fn round_trip<T: Decode + Encode>(data: &Bytes) {
 }
 
 /// Kinds of map that [`maps`] knows; the first byte of its input chooses.
-pub const MAPS: usize = 14;
+pub const MAPS: usize = 17;
 
 fn maps(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else { return };
@@ -96,6 +96,9 @@ fn maps(data: &[u8]) {
         10 => round_trip::<types::PgPool>(&b),
         11 => round_trip::<types::HObject>(&b),
         12 => round_trip::<types::AddrVec>(&b),
+        13 => round_trip::<types::mdsmap::MdsMap>(&b),
+        14 => round_trip::<types::fsmap::Filesystem>(&b),
+        15 => round_trip::<types::fsmap::FsMapUser>(&b),
         _ => round_trip::<types::IntervalSet>(&b),
     }
 }

@@ -54,7 +54,7 @@ fn limit(path: &Path) -> anyhow::Result<Duration> {
 }
 
 /// True when the script's head has this line: `# loligo-only` for one that uses `loligo` itself,
-/// `# needs-stock-daemons` for one that starts stock's.
+/// `# needs-stock-daemons` for one that starts stock's, `# needs-stock-mds` for one that mounts file systems of stock's MDS.
 fn says(path: &Path, line: &str) -> anyhow::Result<bool> {
     Ok(fs::read_to_string(path)?.lines().any(|l| l == line))
 }
@@ -76,6 +76,9 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
         let name = name(script);
         if says(script, "# needs-stock-daemons")? {
             packages::ensure(packages::STOCK)?;
+        }
+        if says(script, "# needs-stock-mds")? {
+            packages::ensure(packages::FILE_SYSTEM)?;
         }
         if kind == Kind::Stock && says(script, "# loligo-only")? {
             println!("-      {name:<16} uses loligo itself");

@@ -31,6 +31,9 @@ pub const GUEST: &[&str] = &[
 /// The stock daemons and offline tools: peers of the benchmark, oracles of the tests.
 pub const STOCK: &[&str] = &["ceph-mon", "ceph-osd", "ceph-mgr", "ceph-base"];
 
+/// Stock's MDS and its client in user space.
+pub const FILE_SYSTEM: &[&str] = &["ceph-mds", "ceph-fuse"];
+
 fn name(spec: &str) -> &str {
     spec.split('=').next().unwrap_or(spec)
 }

@@ -133,6 +133,7 @@ kinds! {
     OSD_PG_LEASE_ACK = 134 "pg_lease_ack",
     OSD_RECOVERY_RESERVE = 150 "recovery_reserve",
     OSD_FORCE_RECOVERY = 151 "force_recovery",
+    MDS_OFFLOAD_TARGETS = 0x501 "mds_load_targets",
     CLIENT_CAPS = 0x310 "client_caps",
     CLIENT_LEASE = 0x311 "client_lease",
     CLIENT_SNAP = 0x312 "client_snap",

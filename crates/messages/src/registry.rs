@@ -20,7 +20,7 @@ macro_rules! with_payloads {
             crate::MOsdForceRecovery, crate::MMgrOpen, crate::MMgrConfigure, crate::MMgrReport, crate::MMgrClose,
             crate::MMgrMap, crate::MMgrBeacon, crate::MMgrDigest, crate::MMonMgrReport, crate::MServiceMap,
             crate::MMgrCommand, crate::MMgrCommandReply, crate::MKvData, crate::MGetConfig, crate::MFsMap,
-            crate::MFsMapUser, crate::MMdsMap, crate::MMdsBeacon,
+            crate::MFsMapUser, crate::MMdsMap, crate::MMdsBeacon, crate::MMdsLoadTargets,
         }
     };
 }

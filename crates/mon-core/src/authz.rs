@@ -70,6 +70,7 @@ fn need(kind: u16) -> Option<(&'static str, u8)> {
         | kinds::OSD_PGTEMP
         | kinds::OSD_PG_READY_TO_MERGE => ("osd", X),
         kinds::OSD_PG_CREATED => ("pg", W),
+        kinds::MDS_BEACON | kinds::MDS_OFFLOAD_TARGETS => ("mds", X),
         kinds::MON_GET_PURGED_SNAPS => ("osd", R),
         kinds::GET_CONFIG => ("", 0),
         _ => return None,

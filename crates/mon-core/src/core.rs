@@ -19,6 +19,7 @@ use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
 use crate::leader;
 use crate::log::LogMon;
+use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
@@ -106,6 +107,7 @@ pub struct MonCore {
     pub(crate) log: LogMon,
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
+    pub(crate) mds: MdsMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) done: DoneLog,
     pub(crate) quorum: QuorumInfo,
@@ -171,6 +173,7 @@ impl MonCore {
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
             mgr: MgrMon::load(&kv),
+            mds: MdsMon::load(&kv, now),
             mon_metadata: Table::load("mon/metadata/", &kv),
             done: DoneLog::load(&kv),
             quorum: QuorumInfo::default(),
@@ -388,6 +391,8 @@ impl MonCore {
             | kinds::OSD_PGTEMP
             | kinds::OSD_PG_CREATED
             | kinds::OSD_PG_READY_TO_MERGE
+            | kinds::MDS_BEACON
+            | kinds::MDS_OFFLOAD_TARGETS
             | kinds::LOG => true,
             _ => false,
         }
@@ -470,6 +475,7 @@ impl MonCore {
             || self.log.entries.is_dirty()
             || self.health.is_dirty()
             || self.mgr.is_dirty()
+            || self.mds.is_dirty()
             || self.mon_metadata.is_dirty()
             || self.monmap.is_dirty()
     }
@@ -502,6 +508,7 @@ impl MonCore {
         self.log.stage(&mut batch);
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
+        self.mds.stage(&mut batch, self.now);
         self.mon_metadata.stage(&mut batch);
         self.monmap.stage(&mut batch);
         if batch.is_empty() {
@@ -550,6 +557,7 @@ impl MonCore {
         let entries = self.log.commit(&p.batch);
         self.health.commit(&p.batch);
         let mgr = self.mgr.commit(&p.batch);
+        let mds = self.mds.commit(&p.batch, self.now);
         self.mon_metadata.commit(&p.batch);
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
@@ -569,6 +577,9 @@ impl MonCore {
         }
         if mgr {
             self.publish_mgrmap();
+        }
+        if mds {
+            self.publish_fsmap();
         }
         if !entries.is_empty() {
             self.publish_log(&entries);
@@ -632,6 +643,7 @@ impl MonCore {
         self.auth.tick(&cfg, &*env);
         self.mgr_tick();
         self.osd_tick();
+        self.mds_tick();
         self.health_tick();
         self.expire_sessions();
     }

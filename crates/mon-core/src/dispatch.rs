@@ -46,6 +46,8 @@ impl MonCore {
             kinds::OSD_BEACON => self.osd_beacon(id, msg.decode()?),
             kinds::OSD_PGTEMP => self.osd_pgtemp(id, msg.decode()?),
             kinds::OSD_PG_CREATED => self.osd_pg_created(id, msg.decode()?),
+            kinds::MDS_BEACON => self.mds_beacon(id, msg.decode()?),
+            kinds::MDS_OFFLOAD_TARGETS => self.mds_load_targets(msg.decode()?, id),
             kinds::MON_GET_PURGED_SNAPS => self.get_purged_snaps(id, msg.decode()?, msg.header.tid),
             kinds::MGR_OPEN => self.mgr_open(id, msg.decode()?),
             kinds::MGR_REPORT => self.mgr_report(id, msg.decode()?),
@@ -90,13 +92,13 @@ impl MonCore {
                 "mgrmap" => self.check_mgrmap_sub(id),
                 "osdmap" => self.check_osdmap_sub(id),
                 "osd_pg_creates" => self.check_pg_creates_sub(id),
-                w => self.check_other_sub(id, w),
+                w => self.check_fsmap_sub(id, w),
             }
         }
     }
 
     /// Takes a subscription's turn when `version` is new to it: true when it shall be sent.
-    fn sub_due(&mut self, id: SessionId, what: &str, version: u64) -> bool {
+    pub(crate) fn sub_due(&mut self, id: SessionId, what: &str, version: u64) -> bool {
         let Some(s) = self.sessions.get_mut(&id) else { return false };
         let Some(sub) = s.subs.get_mut(what) else { return false };
         if sub.start > version {
@@ -163,30 +165,6 @@ impl MonCore {
         }
     }
 
-    fn check_other_sub(&mut self, id: SessionId, what: &str) {
-        let Some(s) = self.sessions.get(&id) else { return };
-        let f = s.features();
-        let msg = match what {
-            "fsmap" => {
-                let map = types::fsmap::FsMap::empty(Epoch(1));
-                Message::new(&messages::MFsMap { epoch: Epoch(1), fsmap: map }, f)
-            }
-            "fsmap.user" => {
-                let map = types::fsmap::FsMapUser {
-                    epoch: Epoch(1),
-                    legacy_client_fscid: -1,
-                    ..Default::default()
-                };
-                Message::new(&messages::MFsMapUser { epoch: Epoch(1), fsmap: map }, f)
-            }
-            // No file systems: there is no MDS map to send, as with stock.
-            _ => return,
-        };
-        if self.sub_due(id, what, 1) {
-            self.send(id, msg);
-        }
-    }
-
     /// Sends new cluster log entries to whoever watches.
     pub(crate) fn publish_log(&mut self, entries: &[LogEntry]) {
         let fsid = self.fsid();
@@ -213,7 +191,7 @@ impl MonCore {
             "osdmap" => (self.osd.map.epoch.0.into(), self.osd.first.into()),
             "monmap" => (self.monmap().epoch.0.into(), 1),
             "mgrmap" => (self.mgr.map.epoch.0.into(), 1),
-            "fsmap" | "mdsmap" => (1, 1),
+            "fsmap" | "mdsmap" => (self.mds.map.epoch.0.into(), self.mds.first.into()),
             _ => return,
         };
         let r = MMonGetVersionReply { handle: m.handle, version, oldest_version };
@@ -404,7 +382,7 @@ impl MonCore {
 
     fn mgr_open(&mut self, id: SessionId, m: MMgrOpen) {
         let Some(s) = self.sessions.get(&id) else { return };
-        let (f, gid) = (s.features(), s.peer.global_id);
+        let (f, gid, s_kind) = (s.features(), s.peer.global_id, s.kind());
         let service = !m.service_name.is_empty() && m.service_daemon.is_some();
         let kind = if m.service_name.is_empty() { s.kind().name() } else { m.service_name.as_str() };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
@@ -419,11 +397,21 @@ impl MonCore {
         };
         self.mgr.daemons.insert(id, d);
         // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
-        let c = MMgrConfigure { stats_period_secs: 5, stats_threshold: 11, ..MMgrConfigure::default() };
+        // MDS daemons' are shown by `fs status`.
+        let mds = s_kind == types::EntityType::MDS;
+        let stats_threshold = if mds { crate::mdsmon::COUNTER_PRIORITY } else { 11 };
+        let c = MMgrConfigure { stats_period_secs: 5, stats_threshold, ..MMgrConfigure::default() };
         self.send(id, Message::new(&c, f));
     }
 
     fn mgr_report(&mut self, id: SessionId, m: MMgrReport) {
+        let mds = self.sessions.get(&id).filter(|s| s.kind() == types::EntityType::MDS);
+        if let Some(gid) = mds.map(|s| s.peer.global_id)
+            && !self.mds.take_report(gid, &m, self.now)
+        {
+            // It declares and counts otherwise than we do: it starts anew.
+            return self.effects.push(crate::event::MonEffect::Close(id));
+        }
         let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
         if let Some(status) = m.daemon_status {
             d.status = status;

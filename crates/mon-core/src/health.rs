@@ -138,6 +138,7 @@ impl MonCore {
         self.pool_checks(&mut b);
         self.pg_checks(&mut b);
         self.slow_ops(&mut b);
+        self.mds_checks(&mut b.0);
         b.0
     }
 

@@ -20,6 +20,7 @@ mod health;
 pub mod kv;
 mod leader;
 mod log;
+mod mdsmon;
 mod mgrmon;
 mod mkfs;
 mod monmapmon;

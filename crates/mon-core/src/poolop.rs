@@ -90,6 +90,9 @@ impl MonCore {
                 if !allowed("osd pool delete", BTreeMap::from([("pool".to_owned(), name.clone())])) {
                     return Err(Errno::EACCES);
                 }
+                if self.mds.peek().pool_in_use(pool.0) {
+                    return Err(Errno::EBUSY);
+                }
                 deletable(self, pool).map_err(|_| Errno::EPERM)?;
                 stage_delete(self, pool);
                 Ok((None, true))

@@ -15,6 +15,7 @@ pub mod hobject;
 pub mod ids;
 pub mod interval_set;
 pub mod logentry;
+pub mod mdsmap;
 pub mod mgrmap;
 pub mod monmap;
 pub mod osdmap;

@@ -5,8 +5,8 @@ use super::{Constraints, Cursor, Network, R, W, X, key_values, with_args};
 
 /// One grant as it was written.
 pub(super) enum Clause {
-    /// `allow rwx`.
-    Letters(u8),
+    /// `allow rwx [fsname=X]`; the name is empty where none is given.
+    Letters(u8, String),
     /// `[allow] profile X [k=v ...]`.
     Profile(String, Constraints),
     /// `allow WORD X [with k=v ...] [rwx]`.
@@ -50,7 +50,8 @@ impl Grammar {
                 c.lit("allow")?;
                 c.spaces()?;
                 let allow = c.rwx()?;
-                Some((Clause::Letters(allow), c.network()))
+                let fs = if self.manager { None } else { fs_name(c) };
+                Some((Clause::Letters(allow, fs.unwrap_or_default()), c.network()))
             })
             .or_else(|| self.profile(c))
             .or_else(|| self.words.iter().find_map(|w| self.named(c, w)))?;
@@ -89,6 +90,15 @@ impl Grammar {
             Some((Clause::Named(Named { word: w.word, name, args, allow }), c.network()))
         })
     }
+}
+
+fn fs_name(c: &mut Cursor<'_>) -> Option<String> {
+    c.attempt(|c| {
+        c.spaces()?;
+        c.lit("fsname")?;
+        c.eq_or_spaces()?;
+        c.string()
+    })
 }
 
 /// The rights that a request needs, as letters.

@@ -135,7 +135,7 @@ fn grant(c: &mut Cursor<'_>) -> Option<MgrGrant> {
     let (clause, network) = GRAMMAR.grant(c)?;
     let mut g = MgrGrant { network, ..MgrGrant::default() };
     match clause {
-        Clause::Letters(allow) => g.allow = allow,
+        Clause::Letters(allow, _) => g.allow = allow,
         Clause::Profile(profile, args) => (g.profile, g.args) = (profile, args),
         Clause::Named(n) => {
             match n.word {

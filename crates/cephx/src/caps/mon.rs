@@ -24,6 +24,8 @@ pub struct MonGrant {
     pub args: Constraints,
     /// Letters.
     pub allow: u8,
+    /// `fsname=X`: only this file system is shown.
+    pub fs_name: String,
     /// `network X`.
     pub network: Option<Network>,
 }
@@ -41,7 +43,11 @@ impl MonGrant {
     }
     /// `allow *`.
     pub fn is_allow_all(&self) -> bool {
-        self.allow == ANY && self.service.is_empty() && self.profile.is_empty() && self.command.is_empty()
+        self.allow == ANY
+            && self.service.is_empty()
+            && self.profile.is_empty()
+            && self.command.is_empty()
+            && self.fs_name.is_empty()
     }
 
     fn allowed(&self, entity: &str, service: &str, command: &str, args: &Args) -> u8 {
@@ -199,6 +205,12 @@ impl MonCap {
     pub fn is_allow_all(&self) -> bool {
         self.grants.iter().any(|g| g.is_allow_all() && g.network.is_none())
     }
+    /// Names of the only file systems that are shown; `None` when all are.
+    pub fn only_fs_names(&self) -> Option<Vec<&str>> {
+        let names: Option<Vec<&str>> =
+            self.grants.iter().map(|g| (!g.fs_name.is_empty()).then_some(g.fs_name.as_str())).collect();
+        names.filter(|n| !n.is_empty())
+    }
     /// May `entity` at `addr` do this? `command` is empty where no command is meant. Rights add up over the grants.
     #[allow(clippy::too_many_arguments)]
     pub fn is_capable(
@@ -232,7 +244,7 @@ fn grant(c: &mut Cursor<'_>) -> Option<MonGrant> {
     let (clause, network) = GRAMMAR.grant(c)?;
     let mut g = MonGrant { network, ..MonGrant::default() };
     match clause {
-        Clause::Letters(allow) => g.allow = allow,
+        Clause::Letters(allow, fs_name) => (g.allow, g.fs_name) = (allow, fs_name),
         Clause::Profile(profile, _) => g.profile = profile,
         Clause::Named(n) => {
             if n.word == "service" {
@@ -264,6 +276,9 @@ impl fmt::Display for MonGrant {
         }
         if self.allow != 0 {
             write!(f, " {}", fmt_rwx(self.allow))?;
+        }
+        if !self.fs_name.is_empty() {
+            write!(f, " fsname {}", quote(&self.fs_name))?;
         }
         if let Some(n) = &self.network {
             write!(f, "{n}")?;

@@ -30,7 +30,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
 
 type Fail = (Errno, String);
 
-fn entity(a: &Args) -> Result<String, Fail> {
+pub(super) fn entity(a: &Args) -> Result<String, Fail> {
     let text = need(a, "entity")?;
     AuthName::parse(&text).map(|n| key_name(&n)).ok_or((Errno::EINVAL, "bad entity name".into()))
 }
@@ -110,16 +110,26 @@ fn get_key(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn existing_or_new(core: &mut MonCore, a: &Args) -> Result<(String, EntityAuth), Fail> {
     let name = entity(a)?;
     let caps = caps_arg(a)?;
-    if let Some(e) = core.auth.entities.next(&name).cloned() {
+    let e = add_or_match(core, &name, &caps)?;
+    Ok((name, e))
+}
+
+/// The same for a name and caps that were checked.
+pub(super) fn add_or_match(
+    core: &mut MonCore,
+    name: &str,
+    caps: &BTreeMap<String, String>,
+) -> Result<EntityAuth, Fail> {
+    if let Some(e) = core.auth.entities.next(name).cloned() {
         if let Some((s, _)) = caps.iter().find(|(s, c)| e.caps_text(s).as_ref() != Some(c)) {
             return Err((Errno::EINVAL, format!("key for {name} exists but cap {s} does not match")));
         }
-        return Ok((name, e));
+        return Ok(e);
     }
     let key = CryptoKey::generate(KeyType::Aes, &*core.env);
-    let e = make_entity(key, &caps);
-    core.auth.entities.set(name.clone(), e.clone());
-    Ok((name, e))
+    let e = make_entity(key, caps);
+    core.auth.entities.set(name.to_owned(), e.clone());
+    Ok(e)
 }
 
 fn get_or_create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {

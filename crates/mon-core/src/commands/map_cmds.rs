@@ -1,17 +1,12 @@
-//! `mds stat`, `fs ls`, `fs dump`, `service *`, and `mgr *` that read the MgrMap.
+//! `service *`, and `mgr *` that read the MgrMap.
 
 use super::mon_cmds::{addrvec, legacy};
-use super::{Args, CmdResult, Ctx, Handler, as_json, fail, render};
+use super::{Args, CmdResult, Ctx, Handler, as_json, fail};
 use crate::core::MonCore;
 use serde_json::{Map, Value, json};
 use types::Errno;
 
 pub(super) const TABLE: &[(&str, Handler)] = &[
-    ("mds stat", mds_stat),
-    ("mds metadata", mds_metadata),
-    ("mds versions", mds_versions),
-    ("fs ls", fs_ls),
-    ("fs dump", fs_dump),
     ("service dump", service_dump),
     ("service status", service_status),
     ("mgr dump", mgr_dump),
@@ -21,56 +16,6 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("mgr metadata", mgr_metadata),
     ("mgr versions", mgr_versions),
 ];
-
-const MDS_FEATURES: [(u32, &str); 9] = [
-    (1, "base v0.20"),
-    (2, "client writeable ranges"),
-    (3, "default file layouts on dirs"),
-    (4, "dir inode in separate object"),
-    (5, "mds uses versioned encoding"),
-    (6, "dirfrag is stored in omap"),
-    (8, "no anchor table"),
-    (9, "file layout v2"),
-    (10, "snaprealm v2"),
-];
-
-fn fsmap() -> Value {
-    let mut incompat = Map::new();
-    for (n, t) in MDS_FEATURES {
-        incompat.insert(format!("feature_{n}"), t.into());
-    }
-    json!({
-        "epoch": 1, "default_fscid": -1, "compat": {"compat": {}, "ro_compat": {}, "incompat": incompat},
-        "feature_flags": {"enable_multiple": true, "ever_enabled_multiple": true}, "standbys": [], "filesystems": [],
-    })
-}
-
-fn mds_stat(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let v = json!({"fsmap": fsmap(), "mdsmap_first_committed": 1, "mdsmap_last_committed": 1});
-    render(a, &v, String::new)
-}
-fn mds_metadata(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    if let Some(who) = a.str("who") {
-        return fail(Errno::EINVAL, format!("MDS named '{who}' does not exist, or is not up"));
-    }
-    as_json(a, &json!([]))
-}
-fn mds_versions(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    as_json(a, &json!({}))
-}
-fn fs_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    render(a, &json!([]), || "No filesystems enabled\n".to_owned())
-}
-fn fs_dump(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let list: Vec<String> = MDS_FEATURES.iter().map(|(n, t)| format!("{n}={t}")).collect();
-    let plain = format!(
-        "e1\nenable_multiple, ever_enabled_multiple: 1,1\ndefault compat: compat={{}},rocompat={{}},incompat={{{}}}\nlegacy client fscid: -1\n \nNo filesystems configured\n",
-        list.join(",")
-    );
-    let mut o = render(a, &fsmap(), || plain)?;
-    o.outs = "dumped fsmap epoch 1".into();
-    Ok(o)
-}
 
 /// Service daemons that registered with the manager.
 pub(super) fn services(core: &MonCore) -> Map<String, Value> {

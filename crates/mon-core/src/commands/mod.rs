@@ -9,8 +9,15 @@ mod config_cmds;
 mod config_help;
 mod crush_cmds;
 mod df;
+mod fs_auth;
+mod fs_cmds;
+mod fs_json;
+mod fs_mirror;
+mod fs_set;
+mod fs_status;
 mod health_cmds;
 mod map_cmds;
+mod mds_cmds;
 mod mgr_cmds;
 mod mon_cmds;
 mod osd_cmds;
@@ -116,6 +123,12 @@ const JSON_NEWLINE: &[&str] = &[
     "config-key dump",
     "mds stat",
     "mds metadata",
+    "mds versions",
+    "mds count-metadata",
+    "mds compat show",
+    "fs compat show",
+    "fs feature ls",
+    "fs get",
     "fs ls",
     "fs dump",
     "osd erasure-code-profile ls",
@@ -161,10 +174,13 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 14] {
+fn families() -> [&'static [(&'static str, Handler)]; 17] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
+        fs_cmds::TABLE,
+        fs_status::TABLE,
+        mds_cmds::TABLE,
         status::TABLE,
         health_cmds::TABLE,
         auth_cmds::TABLE,

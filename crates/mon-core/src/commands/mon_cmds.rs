@@ -284,12 +284,13 @@ fn versions(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mgr = if core.mgr.map.available { mon.clone() } else { BTreeMap::new() };
     let osd = osd_versions_map(core);
     let mut overall = BTreeMap::new();
-    for m in [&mon, &mgr, &osd] {
+    let mds = super::mds_cmds::count_by(core, "ceph_version");
+    for m in [&mon, &mgr, &osd, &mds] {
         for (k, n) in m {
             *overall.entry(k.clone()).or_insert(0) += n;
         }
     }
-    as_json(a, &json!({"mon": mon, "mgr": mgr, "osd": osd, "mds": {}, "overall": overall}))
+    as_json(a, &json!({"mon": mon, "mgr": mgr, "osd": osd, "mds": mds, "overall": overall}))
 }
 
 fn version(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
@@ -350,8 +351,8 @@ fn node_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         Some("mon") => json!(mon),
         Some("osd") => json!(osd),
         Some("mgr") => json!(mgr),
-        Some("mds") => json!({}),
-        _ => json!({"mon": mon, "osd": osd, "mgr": mgr}),
+        Some("mds") => json!(super::mds_cmds::by_host(core)),
+        _ => json!({"mon": mon, "osd": osd, "mds": super::mds_cmds::by_host(core), "mgr": mgr}),
     };
     as_json(a, &v)
 }

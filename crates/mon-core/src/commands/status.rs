@@ -74,7 +74,7 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             "num_mons": core.monmap().mons.len(),
         },
         "osdmap": osd_summary_json(core), "pgmap": pgmap_summary_json(core),
-        "fsmap": {"epoch": 1, "by_rank": [], "up:standby": 0},
+        "fsmap": super::fs_status::summary_json(&core.mds.map),
         "mgrmap": {"available": mgr.available, "num_standbys": mgr.standbys.len(), "modules": mgr.modules, "services": mgr.services},
         "servicemap": servicemap(core), "progress_events": {},
     });
@@ -118,6 +118,9 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     } else {
         s.push_str("    mgr: no daemons active\n");
     }
+    if let Some(line) = super::fs_status::daemons_line(&core.mds.map) {
+        s.push_str(&format!("    mds: {line}\n"));
+    }
     s.push_str(&format!("    osd: {}", osd_summary(core, false, "         ")));
     for (name, v) in services(core) {
         let n = v["daemons"].as_object().map_or(0, |d| d.len().saturating_sub(1));
@@ -125,7 +128,8 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     }
     let (sum, space) = (core.pgmap.total(), core.pgmap.osd_sum());
     s.push_str(&format!(
-        " \n  data:\n    pools:   {} pools, {} pgs\n    objects: {} objects, {}\n    usage:   {} used, {} / {} avail\n",
+        " \n  data:\n{}    pools:   {} pools, {} pgs\n    objects: {} objects, {}\n    usage:   {} used, {} / {} avail\n",
+        super::fs_status::volumes_line(&core.mds.map),
         core.osd.map.pools.len(),
         core.pgmap.pgs.len(),
         si_u(sum.num_objects.max(0) as u64),
