@@ -256,7 +256,7 @@ impl MonCore {
 
     fn message(&mut self, id: SessionId, msg: Message) {
         let Some(s) = self.sessions.get(&id) else { return };
-        match authz::message(s, msg.header.kind) {
+        match authz::message(&s.peer, msg.header.kind) {
             authz::Verdict::Allow => {}
             authz::Verdict::Ignore => {
                 let what = kinds::name(msg.header.kind);
@@ -302,6 +302,7 @@ impl MonCore {
             role: Role::Local,
             input: Bytes::new(),
             session: None,
+            way: authz::Way::Tell,
         };
         let (out, wait) = commands::run(self, &[command], &ctx);
         if wait {

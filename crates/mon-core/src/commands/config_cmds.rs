@@ -1,7 +1,8 @@
 //! `config *` and `config-key *`.
 
 use super::{Args, CmdResult, Ctx, Format, Handler, Out, as_json, done, fail, need, render, text};
-use crate::config::Who;
+use crate::authz;
+use crate::config::{HIDDEN, Who, is_secret};
 use crate::core::MonCore;
 use crate::fmt::{Align, TextTable};
 use crate::options;
@@ -67,6 +68,18 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done("")
 }
 
+/// Shows values, without the secret ones where the asker may not see them.
+struct Veil(bool);
+impl Veil {
+    fn of(core: &MonCore, ctx: &Ctx) -> Veil {
+        let peer = ctx.session.and_then(|id| core.sessions.get(&id)).map(|s| &s.peer);
+        Veil(authz::sees_secrets(peer, ctx.role))
+    }
+    fn show(&self, option: &str, value: &str) -> String {
+        if self.0 || !is_secret(option) { value.to_owned() } else { HIDDEN.to_owned() }
+    }
+}
+
 fn opt_level(name: &str) -> (&'static str, bool) {
     options::find(name).map_or(("unknown", false), |o| (o.level, o.runtime))
 }
@@ -85,7 +98,8 @@ fn table() -> TextTable {
     ["WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"].iter().fold(TextTable::new(), |t, h| t.column(h, l, l))
 }
 
-fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn dump(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let mut keys: Vec<(String, String)> =
         core.config.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     keys.sort_by_key(|(k, _)| sort_key(k));
@@ -93,6 +107,7 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut t = table();
     for (k, v) in &keys {
         let (w, o) = Who::split(k);
+        let v = &veil.show(&o, v);
         let (level, runtime) = opt_level(&o);
         let mut j = json!({"section": w.section, "name": o, "value": v, "level": level, "can_update_at_runtime": runtime, "mask": w.mask});
         for m in w.mask.split('/') {
@@ -119,7 +134,8 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &Value::Array(list), || t.to_string())
 }
 
-fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let w = need(a, "who")?;
     let parsed = Who::parse(&w).ok_or((Errno::EINVAL, format!("unrecognized entity '{w}'")))?;
     let entity = parsed.section;
@@ -137,7 +153,7 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             return text(core.fsid().to_string() + "\n");
         }
         return match (all.get(&key), options::find(&key)) {
-            (Some((_, v)), _) => text(v.clone() + "\n"),
+            (Some((_, v)), _) => text(veil.show(&key, v) + "\n"),
             (None, Some(o)) => text(o.default.to_owned() + "\n"),
             (None, None) => fail(Errno::ENOENT, format!("unrecognized key '{key}'")),
         };
@@ -145,6 +161,7 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut v = Map::new();
     let mut t = table();
     for (o, (who, value)) in &all {
+        let value = &veil.show(o, value);
         let (level, runtime) = opt_level(o);
         let mut mask = Map::new();
         for m in who.mask.split('/') {
@@ -167,7 +184,8 @@ fn ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &json!(names), || names.iter().map(|n| format!("{n}\n")).collect())
 }
 
-fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn log(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let num = a.int("num").unwrap_or(10).clamp(0, 1000) as usize;
     let mut list = Vec::new();
     let mut plain = String::new();
@@ -181,6 +199,9 @@ fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         let mut changes = Vec::new();
         for (k, old, new) in &c.diff {
             let mut j = json!({ "name": k });
+            let option = Who::split(k).1;
+            let old = old.as_ref().map(|v| veil.show(&option, v));
+            let new = new.as_ref().map(|v| veil.show(&option, v));
             if let Some(o) = old {
                 plain.push_str(&format!("- {k} = {o}\n"));
                 j["previous_value"] = o.clone().into();
@@ -255,7 +276,8 @@ fn assimilate(core: &mut MonCore, _: &Args, ctx: &Ctx) -> CmdResult {
     Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true })
 }
 
-fn show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let w = need(a, "who")?;
     let known =
         core.mgr.daemons.values().any(|d| d.name == w) || core.sessions.values().any(|s| s.peer.entity == w);
@@ -270,6 +292,7 @@ fn show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         .fold(TextTable::new(), |t, h| t.column(h, l, l));
     let mut list = Vec::new();
     for (k, (_, v)) in &all {
+        let v = veil.show(k, v);
         t.row([k.clone(), v.clone(), "mon".into(), String::new(), String::new()]);
         list.push(json!({"name": k, "value": v, "source": "mon"}));
     }
