@@ -100,6 +100,7 @@ pub struct MonCore {
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) election: Election,
     pub(crate) pgmap: PgMap,
+    pub(crate) balancer: commands::Balancer,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
     deferred: VecDeque<MonEvent>,
@@ -140,6 +141,7 @@ impl MonCore {
             mon_metadata: Table::load("mon/metadata/", &kv),
             election: Election::at_start(&kv),
             pgmap: PgMap::default(),
+            balancer: commands::Balancer::default(),
             sessions: BTreeMap::new(),
             started: now,
             deferred: VecDeque::new(),
@@ -472,6 +474,7 @@ impl MonCore {
         let env = self.env.clone();
         self.auth.tick(&cfg, &*env);
         self.osd_tick();
+        commands::balancer_tick(self);
         self.health_tick();
         self.expire_sessions();
     }

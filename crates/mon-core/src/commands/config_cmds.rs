@@ -17,6 +17,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("config dump", dump),
     ("config ls", ls),
     ("config log", log),
+    ("config reset", reset),
     ("config help", super::config_help::help),
     ("config generate-minimal-conf", minimal),
     ("config assimilate-conf", assimilate),
@@ -44,7 +45,7 @@ fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = options::normalize(&need(a, "name")?);
     let value = a.text("value");
     let Some(opt) = options::find(&name) else {
-        if name.starts_with("mgr/") {
+        if name.starts_with("mgr/") || a.flag("force") {
             return set_raw(core, a, &name, value);
         }
         return fail(Errno::EINVAL, format!("unrecognized config option '{name}'"));
@@ -219,6 +220,29 @@ fn log(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     render(a, &Value::Array(list), || plain)
 }
 
+/// Takes back, newest first, every change after a version.
+fn reset(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let to = super::need_int(a, "num")?;
+    let newest = core.config.version();
+    let oldest = core.config.history.iter().next().and_then(|(k, _)| k.parse().ok()).unwrap_or(1u64);
+    let valid = u64::try_from(to).ok().filter(|n| *n < newest && *n + 1 >= oldest.max(1));
+    let Some(to) = valid else {
+        return fail(
+            Errno::EINVAL,
+            "must specify a valid historical version to revert to; see 'ceph config log' for a list of avialable configuration historical \
+             versions",
+        );
+    };
+    let mut back: std::collections::BTreeMap<String, Option<String>> = Default::default();
+    for (_, c) in core.config.history.iter().rev().filter(|(k, _)| k.parse().is_ok_and(|n: u64| n > to)) {
+        // Older changes come later and win.
+        back.extend(c.diff.iter().map(|(key, old, _)| (key.clone(), old.clone())));
+    }
+    let now = core.now;
+    core.config.change(now, &format!("reset to {to}"), back.into_iter().collect());
+    done("")
+}
+
 fn mon_host(core: &MonCore) -> String {
     let m = core.monmap();
     let list: Vec<String> = m
@@ -273,7 +297,7 @@ fn assimilate(core: &mut MonCore, _: &Args, ctx: &Ctx) -> CmdResult {
     let now = core.now;
     core.config.change(now, "assimilate-conf", changes);
     let out: String = left.iter().map(|(s, l)| format!("[{s}]\n{}\n", l.join("\n"))).collect();
-    Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true })
+    Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true, ret: 0 })
 }
 
 fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
@@ -282,7 +306,7 @@ fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let known =
         core.mgr.daemons.values().any(|d| d.name == w) || core.sessions.values().any(|s| s.peer.entity == w);
     if !known {
-        return fail(Errno::ENOENT, "");
+        return fail(Errno::ENOENT, format!("no config state for daemon {w}"));
     }
     // Values that come from the central configuration; what a daemon has from its file is only known to itself.
     let all = core.config.effective(&w, "", "");
@@ -302,7 +326,7 @@ fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
 fn key_get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let key = need(a, "key")?;
     match core.config_key.get(&key) {
-        Some(v) => Ok(Out { outs: String::new(), data: v.to_vec(), wait: false }),
+        Some(v) => Ok(Out { outs: String::new(), data: v.to_vec(), wait: false, ret: 0 }),
         None => fail(Errno::ENOENT, ""),
     }
 }

@@ -5,13 +5,18 @@
 
 mod args;
 mod auth_cmds;
+mod balancer_cmds;
 mod config_cmds;
 mod config_help;
+mod crash_cmds;
 mod crush_cmds;
+mod crush_edit;
 mod df;
+mod ec_cmds;
 mod health_cmds;
 mod map_cmds;
 mod mgr_cmds;
+mod misc_cmds;
 mod mon_cmds;
 mod osd_cmds;
 mod osd_dump;
@@ -22,11 +27,16 @@ mod pg_dump;
 mod pool_cmds;
 mod pool_get;
 mod pool_set;
+mod reweight_cmds;
 mod status;
+mod upmap_cmds;
 
 pub use args::{Args, Format};
+pub use balancer_cmds::Balancer;
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use mon_cmds::mon_status_json;
+pub(crate) use balancer_cmds::tick as balancer_tick;
+pub(crate) use crash_cmds::recent as recent_crashes;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
 
 use crate::authz::{self, Way};
@@ -78,6 +88,8 @@ pub struct Out {
     pub data: Vec<u8>,
     /// The answer waits for the commit of what was staged.
     pub wait: bool,
+    /// For a failure that has output too: its code as it goes out.
+    pub ret: i32,
 }
 
 /// A handler's result.
@@ -86,15 +98,15 @@ type Handler = fn(&mut MonCore, &Args, &Ctx) -> CmdResult;
 
 /// Success with a status text that waits for the commit.
 pub(crate) fn done(outs: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: outs.into(), data: Vec::new(), wait: true })
+    Ok(Out { outs: outs.into(), data: Vec::new(), wait: true, ret: 0 })
 }
 /// Success with output.
 pub(crate) fn text(data: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: String::new(), data: data.into().into_bytes(), wait: false })
+    Ok(Out { outs: String::new(), data: data.into().into_bytes(), wait: false, ret: 0 })
 }
 /// Success with output and a status text.
 pub(crate) fn text_outs(data: impl Into<String>, outs: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: outs.into(), data: data.into().into_bytes(), wait: false })
+    Ok(Out { outs: outs.into(), data: data.into().into_bytes(), wait: false, ret: 0 })
 }
 /// Failure.
 pub(crate) fn fail(e: Errno, outs: impl Into<String>) -> CmdResult {
@@ -165,7 +177,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 14] {
+fn families() -> [&'static [(&'static str, Handler)]; 21] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -181,6 +193,13 @@ fn families() -> [&'static [(&'static str, Handler)]; 14] {
         mgr_cmds::TABLE,
         pg_cmds::TABLE,
         df::TABLE,
+        upmap_cmds::TABLE,
+        reweight_cmds::TABLE,
+        ec_cmds::TABLE,
+        crush_edit::TABLE,
+        crash_cmds::TABLE,
+        balancer_cmds::TABLE,
+        misc_cmds::TABLE,
     ]
 }
 
@@ -308,7 +327,7 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         audit(core, ctx, cmd, ": dispatch");
     }
     match (row.handler)(core, &args, ctx) {
-        Ok(o) => (Reply { ret: 0, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
+        Ok(o) => (Reply { ret: o.ret, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
         Err((e, outs)) => err(e, outs),
     }
 }
