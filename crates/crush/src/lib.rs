@@ -18,6 +18,7 @@ mod ln;
 mod ln_table;
 mod map;
 mod mapper;
+mod weight_sets;
 
 pub use builder::{DEFAULT_TYPES, Location, RuleMode, is_valid_name};
 pub use error::CrushError;

@@ -1,9 +1,7 @@
 //! The one place where messages, subscriptions and commands are allowed: a table, default deny.
 
-use crate::commands::{Args, Ctx};
-use crate::core::MonCore;
+use crate::commands::{Args, FLAG_MGR, FLAG_TELL, Signature, signature};
 use crate::event::{Peer, Role};
-use crate::session::Session;
 use cephx::caps::{MgrCap, MonCap, R, W, X};
 use messages::kinds;
 use std::collections::BTreeMap;
@@ -33,7 +31,14 @@ pub fn mon_capable(p: &Peer, service: &str, command: &str, args: &BTreeMap<Strin
     cap.is_capable(&p.entity, service, command, args, op & R != 0, op & W != 0, op & X != 0, &addr)
 }
 
-fn mgr_capable(p: &Peer, service: &str, command: &str, args: &BTreeMap<String, String>, op: u8) -> bool {
+fn mgr_capable(
+    p: &Peer,
+    service: &str,
+    module: &str,
+    command: &str,
+    args: &BTreeMap<String, String>,
+    op: u8,
+) -> bool {
     if !p.authenticated {
         return false;
     }
@@ -42,7 +47,7 @@ fn mgr_capable(p: &Peer, service: &str, command: &str, args: &BTreeMap<String, S
     }
     let Ok(cap) = MgrCap::parse(&p.caps) else { return false };
     let addr = p.addrs.0.first().copied().unwrap_or_default();
-    cap.is_capable(service, "", command, args, op & R != 0, op & W != 0, op & X != 0, &addr)
+    cap.is_capable(service, module, command, args, op & R != 0, op & W != 0, op & X != 0, &addr)
 }
 
 /// What a message needs at the monitor: service and rights; `None` is refused.
@@ -77,79 +82,199 @@ fn need(kind: u16) -> Option<(&'static str, u8)> {
     })
 }
 
+fn is_osd(p: &Peer) -> bool {
+    p.entity.strip_prefix("osd.").is_some_and(|id| id.parse::<i32>().is_ok())
+}
+
 /// Messages at the manager's listener.
-fn mgr_allows(s: &Session, kind: u16) -> bool {
+fn mgr_allows(p: &Peer, kind: u16) -> bool {
     match kind {
         kinds::MGR_COMMAND | kinds::COMMAND | kinds::PING => true,
-        kinds::MGR_OPEN | kinds::MGR_REPORT | kinds::MGR_CLOSE => s.peer.allow_all || !s.peer.caps.is_empty(),
+        kinds::MGR_OPEN | kinds::MGR_REPORT | kinds::MGR_CLOSE => p.allow_all || !p.caps.is_empty(),
         // `profile osd` grants no right of its own in stock's grammar: to be an OSD is what counts, and each OSD speaks
         // only of itself (and of PGs).
-        kinds::PG_STATS => s.osd_id().is_some(),
+        kinds::PG_STATS => is_osd(p),
         _ => false,
     }
 }
 
 /// The check of every message.
-pub fn message(s: &Session, kind: u16) -> Verdict {
-    let ok = match s.peer.role {
+pub fn message(p: &Peer, kind: u16) -> Verdict {
+    let ok = match p.role {
         Role::Local => true,
-        Role::Mgr => s.peer.authenticated && mgr_allows(s, kind),
+        Role::Mgr => p.authenticated && mgr_allows(p, kind),
         Role::Mon => {
             // A v1 session that is not logged in may log in and nothing else.
-            let login = !s.peer.authenticated && kind == kinds::AUTH;
+            let login = !p.authenticated && kind == kinds::AUTH;
             let osd_only =
                 matches!(kind, kinds::OSD_BOOT..=kinds::OSD_FULL | kinds::OSD_PGTEMP | kinds::OSD_BEACON);
             login
-                || (s.peer.authenticated
-                    && (!osd_only || s.osd_id().is_some())
+                || (p.authenticated
+                    && (!osd_only || is_osd(p))
                     && need(kind).is_some_and(|(service, op)| {
-                        op == 0 || mon_capable(&s.peer, service, "", &BTreeMap::new(), op)
+                        op == 0 || mon_capable(p, service, "", &BTreeMap::new(), op)
                     }))
         }
     };
     if ok { Verdict::Allow } else { Verdict::Ignore }
 }
 
-/// What a subscription needs; `None` is refused.
-fn sub_need(what: &str) -> Option<(&'static str, u8)> {
-    Some(match what {
-        // Everyone who is logged in needs these to work at all, as with stock.
-        "monmap" | "config" => ("", 0),
-        "mgrmap" => ("", 0),
-        "osdmap" => ("osd", R),
-        "osd_pg_creates" => ("osd", W),
-        "mdsmap" | "fsmap" | "fsmap.user" => ("mds", R),
-        "servicemap" => ("mgr", R),
-        "mgrdigest" => ("mgr", W),
-        w if w.starts_with("mdsmap.") => ("mds", R),
-        w if w.starts_with("log-") => ("log", R),
-        _ => return None,
-    })
-}
+/// What each subscription needs; a name that ends with `*` stands for all that begin so, and what is not here is refused (`kv:` too,
+/// by which stock's managers read the key store: CVE-2026-50152).
+pub const SUBSCRIPTIONS: &[(&str, &str, u8)] = &[
+    // Everyone who is logged in needs these to work at all, as with stock.
+    ("monmap", "", 0),
+    ("config", "", 0),
+    ("mgrmap", "", 0),
+    ("osdmap", "osd", R),
+    ("osd_pg_creates", "osd", W),
+    ("mdsmap", "mds", R),
+    ("mdsmap.*", "mds", R),
+    ("fsmap", "mds", R),
+    ("fsmap.user", "mds", R),
+    ("servicemap", "mgr", R),
+    ("mgrdigest", "mgr", W),
+    ("log-*", "log", R),
+];
 
 /// The check of every subscription.
-pub fn subscription(s: &Session, what: &str) -> bool {
-    sub_need(what).is_some_and(|(service, op)| {
-        s.peer.authenticated && (op == 0 || mon_capable(&s.peer, service, "", &BTreeMap::new(), op))
+pub fn subscription(p: &Peer, what: &str) -> bool {
+    let row = SUBSCRIPTIONS.iter().find(|(name, _, _)| match name.strip_suffix('*') {
+        Some(head) => what.starts_with(head),
+        None => *name == what,
+    });
+    row.is_some_and(|(_, service, op)| {
+        p.authenticated && (*op == 0 || mon_capable(p, service, "", &BTreeMap::new(), *op))
     })
 }
 
-/// The check of every command. `perm` is the command's need: letters of `rwx`.
-pub fn command(core: &MonCore, ctx: &Ctx, a: &Args, module: &str, perm: &str) -> bool {
-    let Some(s) = ctx.session.and_then(|id| core.sessions.get(&id)) else { return false };
-    let mut op = 0;
-    for c in perm.chars() {
-        op |= match c {
+/// A command's arguments as capabilities see them: `caps` becomes one argument for each service, as with stock.
+fn cap_args(a: &Args) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for k in a.map.keys().filter(|k| *k != "prefix") {
+        let list = if k == "caps" { a.list(k) } else { Vec::new() };
+        if !list.is_empty() && list.len().is_multiple_of(2) {
+            out.extend(list.chunks(2).map(|p| (format!("caps_{}", p[0]), p[1].clone())));
+        } else {
+            out.insert(k.clone(), a.text(k));
+        }
+    }
+    out
+}
+
+/// May the asker see the values of options that are named like secrets? Who may set options may.
+pub fn sees_secrets(peer: Option<&Peer>, role: Role) -> bool {
+    let none = BTreeMap::new();
+    match (role, peer) {
+        (Role::Local, _) => true,
+        (_, None) => false,
+        (Role::Mon, Some(p)) => mon_capable(p, "config", "config set", &none, R | W),
+        (Role::Mgr, Some(p)) => mgr_capable(p, "mgr", "", "config set", &none, R | W),
+    }
+}
+
+/// How a command came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the service (`mon_command`, `mgr_command`).
+    Service,
+    /// To this very daemon (`tell`).
+    Tell,
+}
+
+/// Is a command known to whom it is sent? The manager's service knows the manager's commands only, and `tell` those of the
+/// daemon itself: caps at the one are no caps at the other.
+pub fn known(role: Role, way: Way, prefix: &str) -> bool {
+    signature(prefix).is_some_and(|s| knows(role, way, s))
+}
+
+/// The same for a row of the table.
+pub(crate) fn knows(role: Role, way: Way, sig: &Signature) -> bool {
+    match (role, way) {
+        (Role::Local, _) | (Role::Mon, Way::Service) => true,
+        (Role::Mgr, Way::Service) => sig.flags & FLAG_MGR != 0,
+        (Role::Mon, Way::Tell) => sig.flags & FLAG_TELL == FLAG_TELL,
+        (Role::Mgr, Way::Tell) => sig.prefix == "version",
+    }
+}
+
+/// The check of every command, by the table of signatures; what is not in the table is refused.
+pub fn command(peer: &Peer, way: Way, a: &Args) -> bool {
+    let Some(sig) = signature(&a.prefix).filter(|_| known(peer.role, way, &a.prefix)) else { return false };
+    let op = sig.perm.chars().fold(0, |op, c| {
+        op | match c {
             'r' => R,
             'w' => W,
             'x' => X,
             _ => 0,
-        };
+        }
+    });
+    let args = cap_args(a);
+    match (peer.role, way) {
+        (Role::Local, _) => true,
+        // `tell` is for who may do everything there (or holds the command by name).
+        (Role::Mon, Way::Tell) => mon_capable(peer, "mon", &a.prefix, &args, R | W | X),
+        (Role::Mon, Way::Service) => mon_capable(peer, sig.module, &a.prefix, &args, op),
+        (Role::Mgr, Way::Tell) => {
+            peer.authenticated
+                && (peer.allow_all || MgrCap::parse(&peer.caps).is_ok_and(|c| c.is_allow_all()))
+        }
+        (Role::Mgr, Way::Service) => {
+            let (service, module) = match py_module(&a.prefix) {
+                Some(module) => ("py", module),
+                None => (sig.module, ""),
+            };
+            mgr_capable(peer, service, module, &a.prefix, &args, op)
+        }
     }
-    let args: BTreeMap<String, String> =
-        a.map.keys().filter(|k| *k != "prefix").map(|k| (k.clone(), a.text(k))).collect();
-    match s.peer.role {
-        Role::Mgr => mgr_capable(&s.peer, module, &a.prefix, &args, op),
-        _ => mon_capable(&s.peer, module, &a.prefix, &args, op),
-    }
+}
+
+/// The module of stock's manager that answers a command; `None` for what the manager itself answers. Capabilities name modules.
+pub fn py_module(prefix: &str) -> Option<&'static str> {
+    const MODULES: &[(&str, &str)] = &[
+        ("alerts", "alerts"),
+        ("balancer", "balancer"),
+        ("crash", "crash"),
+        ("device check-health", "devicehealth"),
+        ("device get-health-metrics", "devicehealth"),
+        ("device monitoring", "devicehealth"),
+        ("device predict-life-expectancy", "devicehealth"),
+        ("device query-daemon-health-metrics", "devicehealth"),
+        ("device scrape-daemon-health-metrics", "devicehealth"),
+        ("device scrape-health-metrics", "devicehealth"),
+        ("device light", "orchestrator"),
+        ("device ls-lights", "orchestrator"),
+        ("fs clone", "volumes"),
+        ("fs perf", "stats"),
+        ("fs snap-schedule", "snap_schedule"),
+        ("fs snapshot mirror", "mirroring"),
+        ("fs status", "status"),
+        ("fs subvolume", "volumes"),
+        ("fs subvolumegroup", "volumes"),
+        ("fs volume", "volumes"),
+        ("healthcheck history", "prometheus"),
+        ("influx", "influx"),
+        ("insights", "insights"),
+        ("iostat", "iostat"),
+        ("mgr self-test", "selftest"),
+        ("nfs", "nfs"),
+        ("orch", "orchestrator"),
+        ("osd pool autoscale-status", "pg_autoscaler"),
+        ("osd pool get noautoscale", "pg_autoscaler"),
+        ("osd pool set noautoscale", "pg_autoscaler"),
+        ("osd pool unset noautoscale", "pg_autoscaler"),
+        ("osd status", "status"),
+        ("progress", "progress"),
+        ("prometheus", "prometheus"),
+        ("rbd", "rbd_support"),
+        ("restful", "restful"),
+        ("telegraf", "telegraf"),
+        ("telemetry", "telemetry"),
+        ("test_orchestrator", "test_orchestrator"),
+        ("zabbix", "zabbix"),
+    ];
+    MODULES
+        .iter()
+        .find(|(p, _)| prefix.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
+        .map(|(_, m)| *m)
 }

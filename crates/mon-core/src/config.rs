@@ -120,6 +120,16 @@ impl Who {
     }
 }
 
+/// True for an option that by its name holds a secret (`mgr/influx/password`, `rgw_keystone_admin_token`). Stock shows these to whoever
+/// may read; here only to who may set them.
+pub fn is_secret(option: &str) -> bool {
+    let last = option.rsplit('/').next().unwrap_or(option);
+    ["password", "passwd", "secret", "token", "_key"].iter().any(|w| last.contains(w)) || last == "key"
+}
+
+/// What stands for a secret.
+pub const HIDDEN: &str = "***";
+
 /// The service.
 #[derive(Clone, Debug)]
 pub struct ConfigMon {

@@ -112,6 +112,7 @@ pub struct MonCore {
     pub(crate) done: DoneLog,
     pub(crate) quorum: QuorumInfo,
     pub(crate) pgmap: PgMap,
+    pub(crate) balancer: commands::Balancer,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
     deferred: VecDeque<MonEvent>,
@@ -178,6 +179,7 @@ impl MonCore {
             done: DoneLog::load(&kv),
             quorum: QuorumInfo::default(),
             pgmap: PgMap::default(),
+            balancer: commands::Balancer::default(),
             sessions: BTreeMap::new(),
             started: now,
             deferred: VecDeque::new(),
@@ -336,7 +338,7 @@ impl MonCore {
 
     fn message(&mut self, id: SessionId, msg: Message) {
         let Some(s) = self.sessions.get(&id) else { return };
-        match authz::message(s, msg.header.kind) {
+        match authz::message(&s.peer, msg.header.kind) {
             authz::Verdict::Allow => {}
             authz::Verdict::Ignore => {
                 let what = kinds::name(msg.header.kind);
@@ -416,6 +418,7 @@ impl MonCore {
             role: Role::Local,
             input: Bytes::new(),
             session: None,
+            way: authz::Way::Tell,
         };
         let (out, wait) = commands::run(self, &[command], &ctx);
         if wait {
@@ -644,6 +647,7 @@ impl MonCore {
         self.mgr_tick();
         self.osd_tick();
         self.mds_tick();
+        commands::balancer_tick(self);
         self.health_tick();
         self.expire_sessions();
     }

@@ -4,7 +4,7 @@ use crate::authz;
 use crate::commands::{self, Ctx};
 use crate::core::{AfterCommit, MonCore};
 use crate::done::Asked;
-use crate::event::SessionId;
+use crate::event::{Role, SessionId};
 use crate::mgrmon::Daemon;
 use crate::session::SUBS_MAX;
 use denc::DencError;
@@ -75,7 +75,7 @@ impl MonCore {
             for (what, item) in &m.what {
                 // Stock's older name.
                 let what = if what == "osdmap.full" { "osdmap" } else { what.as_str() };
-                if !authz::subscription(s, what) || (s.subs.len() >= SUBS_MAX && !s.subs.contains_key(what)) {
+                if !authz::subscription(&s.peer, what) || (s.subs.len() >= SUBS_MAX && !s.subs.contains_key(what)) {
                     continue;
                 }
                 if what.starts_with("log-") {
@@ -248,7 +248,8 @@ impl MonCore {
 
     fn ctx(&self, id: SessionId, input: bytes::Bytes) -> Option<Ctx> {
         let s = self.sessions.get(&id)?;
-        Some(Ctx { entity: s.peer.entity.clone(), role: s.peer.role, input, session: Some(id) })
+        let way = authz::Way::Service;
+        Some(Ctx { entity: s.peer.entity.clone(), role: s.peer.role, input, session: Some(id), way })
     }
 
     fn mon_command(&mut self, id: SessionId, m: MMonCommand, tid: u64) {
@@ -269,7 +270,11 @@ impl MonCore {
     }
 
     fn tell_command(&mut self, id: SessionId, m: MCommand, tid: u64) {
-        let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
+        let Some(mut ctx) = self.ctx(id, m.data.clone()) else { return };
+        // Without a cluster id it is an old client's command to the manager's service.
+        if ctx.role != Role::Mgr || !m.fsid.is_zero() {
+            ctx.way = authz::Way::Tell;
+        }
         let (out, wait) = commands::run(self, &m.cmd, &ctx);
         let r = MCommandReply { r: out.ret, rs: out.outs, data: out.data };
         if wait { self.reply_later(id, &r, tid) } else { self.reply(id, &r, tid) }
@@ -384,10 +389,17 @@ impl MonCore {
         let Some(s) = self.sessions.get(&id) else { return };
         let (f, gid, s_kind) = (s.features(), s.peer.global_id, s.kind());
         let service = !m.service_name.is_empty() && m.service_daemon.is_some();
-        let kind = if m.service_name.is_empty() { s.kind().name() } else { m.service_name.as_str() };
+        // A daemon speaks for itself; a service's name is its own choice, but no daemon's.
+        if matches!(m.service_name.as_str(), "mon" | "mgr" | "osd" | "mds" | "client") {
+            return;
+        }
+        let name = match m.service_name.as_str() {
+            "" => s.peer.entity.clone(),
+            name => format!("{name}.{}", m.daemon_name),
+        };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
         let d = Daemon {
-            name: format!("{kind}.{}", m.daemon_name),
+            name,
             metadata,
             service,
             status,

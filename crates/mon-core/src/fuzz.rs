@@ -139,6 +139,7 @@ fn table() -> &'static [Command] {
     static TABLE: OnceLock<Vec<Command>> = OnceLock::new();
     TABLE.get_or_init(|| {
         signatures()
+            .iter()
             .map(|s| Command {
                 prefix: s.prefix,
                 parameters: parameters(s.sig),

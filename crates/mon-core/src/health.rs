@@ -139,6 +139,7 @@ impl MonCore {
         self.pg_checks(&mut b);
         self.slow_ops(&mut b);
         self.mds_checks(&mut b.0);
+        self.crashes(&mut b);
         b.0
     }
 
@@ -173,7 +174,10 @@ impl MonCore {
     fn osd_checks(&self, b: &mut Builder) {
         let m = &self.osd.map;
         let crush = &m.crush;
-        let down: BTreeSet<OsdId> = m.osds().filter(|o| m.is_down(*o) && m.is_in(*o)).collect();
+        let down: BTreeSet<OsdId> = m
+            .osds()
+            .filter(|o| m.is_down(*o) && m.is_in(*o) && m.state_of(*o) & state::NEW == 0)
+            .collect();
         if m.num_osds() == 0 {
             // Stock says so by TOO_FEW_OSDS alone.
         } else if !down.is_empty() {
@@ -321,6 +325,15 @@ impl MonCore {
             .osds()
             .filter(|o| m.state_of(*o) & bits != 0)
             .map(|o| format!("osd.{o} has flags {}", state::names(m.state_of(o) & bits).join(",")))
+            .chain(m.crush_node_flags.iter().map(|(id, f)| {
+                let kind = m.crush.bucket(*id).map_or(0, |b| i32::from(b.kind));
+                let (kind, name) = (crushutil::type_name(&m.crush, kind), crushutil::item_name(&m.crush, *id));
+                format!("{kind} {name} has flags {}", state::names(f & bits).join(","))
+            }))
+            .chain(m.device_class_flags.iter().map(|(id, f)| {
+                let name = m.crush.class_name.get(id).cloned().unwrap_or_default();
+                format!("device class '{name}' has flags {}", state::names(f & bits).join(","))
+            }))
             .collect();
         if !detail.is_empty() {
             let n = detail.len();
@@ -570,6 +583,20 @@ impl MonCore {
         };
         let text = format!("{ops} slow ops, oldest one blocked for {oldest} sec, {who}");
         b.add("SLOW_OPS", Severity::Warn, text, ops as usize, Vec::new());
+    }
+
+    fn crashes(&self, b: &mut Builder) {
+        const SHOWN: usize = 30;
+        let mut detail = crate::commands::recent_crashes(self);
+        let n = detail.len();
+        if n == 0 {
+            return;
+        }
+        if n > SHOWN {
+            detail.truncate(SHOWN);
+            detail.push(format!("and {} more", n - SHOWN));
+        }
+        b.add("RECENT_CRASH", Severity::Warn, format!("{n} daemons have recently crashed"), n, detail);
     }
 
     /// Logs what changed, and ends mutes that are over.

@@ -9,6 +9,7 @@ use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId}
 use crate::health::HealthMon;
 use crate::kv::Kv;
 use crate::log::LogMon;
+use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
@@ -89,6 +90,8 @@ impl MonCore {
         let daemons = std::mem::take(&mut self.mgr.daemons);
         self.mgr = MgrMon::load(kv);
         self.mgr.daemons = daemons;
+        self.mds = MdsMon::load(kv, self.now);
+        self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
     }

@@ -6,7 +6,7 @@
 #![recursion_limit = "512"]
 
 mod auth;
-mod authz;
+pub mod authz;
 pub mod commands;
 mod config;
 mod core;

@@ -1,5 +1,6 @@
 //! A monitor for tests and the fuzzer: a made store, OSDs that have booted, and a disk on which every proposal is durable at once.
 
+use crate::authz::Way;
 use crate::core::{MonConfig, MonCore};
 use crate::event::{MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::mkfs::{MkfsConfig, mkfs};
@@ -12,7 +13,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use denc::Features;
 use messages::mgr::{MMgrCommand, MMgrCommandReply};
 use messages::mon::{MMonCommand, MMonCommandAck, MMonSubscribe, SubItem};
-use messages::{MOsdBoot, Message, Payload};
+use messages::{MCommand, MCommandReply, MOsdBoot, Message, Payload};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use types::features::SUPPORTED;
@@ -37,6 +38,8 @@ pub struct World {
     pub disk: Disk,
     /// What was sent, until someone takes it.
     pub sent: Vec<(SessionId, Message)>,
+    /// Lines for the log file.
+    pub lines: Vec<String>,
     next_session: SessionId,
     next_tid: u64,
 }
@@ -85,7 +88,7 @@ impl World {
     pub fn open_disk(disk: Disk) -> World {
         let env = Rc::new(TestEnv::new(2));
         let core = MonCore::new(config(), disk.clone(), env.clone()).expect("the store opens");
-        let mut w = World { core, env, disk, sent: Vec::new(), next_session: 1, next_tid: 1 };
+        let mut w = World { core, env, disk, sent: Vec::new(), lines: Vec::new(), next_session: 1, next_tid: 1 };
         w.start_alone(3);
         w
     }
@@ -129,6 +132,7 @@ impl World {
                     MonEffect::Close(id) => {
                         next.extend(self.core.handle(self.env.now(), MonEvent::Closed(id)))
                     }
+                    MonEffect::Log(_, line) => self.lines.push(line),
                     _ => {}
                 }
             }
@@ -243,6 +247,57 @@ impl World {
         };
         self.event(MonEvent::Closed(id));
         answer.unwrap_or_else(|| panic!("no answer to {json}"))
+    }
+
+    /// A command (JSON, or its bare prefix) of someone with these caps, to a service or by tell.
+    pub fn command_as(
+        &mut self,
+        role: Role,
+        way: Way,
+        entity: &str,
+        caps: &str,
+        command: &str,
+    ) -> (i32, String, Bytes) {
+        let json = match command.starts_with('{') {
+            true => command.to_owned(),
+            false => format!(r#"{{"prefix":"{command}"}}"#),
+        };
+        let id = self.open(role, entity, 9100, caps);
+        let (fsid, cmd, data) = (FSID, vec![json.clone()], Bytes::new());
+        let answer = match (role, way) {
+            (_, Way::Tell) => {
+                self.send(id, &MCommand { fsid, cmd, data });
+                self.take::<MCommandReply>(id).pop().map(|r| (r.r, r.rs, r.data))
+            }
+            (Role::Mgr, _) => {
+                self.send(id, &MMgrCommand { fsid, cmd, data });
+                self.take::<MMgrCommandReply>(id).pop().map(|r| (r.r, r.rs, r.data))
+            }
+            _ => {
+                self.send(id, &MMonCommand::new(fsid, &json, data));
+                self.take::<MMonCommandAck>(id).pop().map(|r| (r.r, r.rs, r.data))
+            }
+        };
+        self.event(MonEvent::Closed(id));
+        answer.unwrap_or_else(|| panic!("no answer to {json}"))
+    }
+
+    /// Everything in the store that is secret, as text: keys, and the texts that begin with `sEcReT`.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut out: Vec<String> =
+            self.core.auth().sorted().iter().map(|(_, e)| e.key.to_base64()).collect();
+        for (_, r) in self.core.auth().rotating.iter() {
+            out.extend(r.secrets.values().map(|k| k.key.to_base64()));
+        }
+        for (k, v) in &self.disk {
+            let text = String::from_utf8_lossy(v).into_owned();
+            if (k.starts_with("config-key/") || k.starts_with("config/"))
+                && let Some(at) = text.find("sEcReT")
+            {
+                out.push(text[at..].to_owned());
+            }
+        }
+        out
     }
 
     /// Now, by the core's clock.

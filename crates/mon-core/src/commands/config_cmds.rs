@@ -1,7 +1,8 @@
 //! `config *` and `config-key *`.
 
 use super::{Args, CmdResult, Ctx, Format, Handler, Out, as_json, done, fail, need, render, text};
-use crate::config::Who;
+use crate::authz;
+use crate::config::{HIDDEN, Who, is_secret};
 use crate::core::MonCore;
 use crate::fmt::{Align, TextTable};
 use crate::options;
@@ -16,6 +17,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("config dump", dump),
     ("config ls", ls),
     ("config log", log),
+    ("config reset", reset),
     ("config help", super::config_help::help),
     ("config generate-minimal-conf", minimal),
     ("config assimilate-conf", assimilate),
@@ -43,7 +45,7 @@ fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = options::normalize(&need(a, "name")?);
     let value = a.text("value");
     let Some(opt) = options::find(&name) else {
-        if name.starts_with("mgr/") {
+        if name.starts_with("mgr/") || a.flag("force") {
             return set_raw(core, a, &name, value);
         }
         return fail(Errno::EINVAL, format!("unrecognized config option '{name}'"));
@@ -67,6 +69,18 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done("")
 }
 
+/// Shows values, without the secret ones where the asker may not see them.
+struct Veil(bool);
+impl Veil {
+    fn of(core: &MonCore, ctx: &Ctx) -> Veil {
+        let peer = ctx.session.and_then(|id| core.sessions.get(&id)).map(|s| &s.peer);
+        Veil(authz::sees_secrets(peer, ctx.role))
+    }
+    fn show(&self, option: &str, value: &str) -> String {
+        if self.0 || !is_secret(option) { value.to_owned() } else { HIDDEN.to_owned() }
+    }
+}
+
 fn opt_level(name: &str) -> (&'static str, bool) {
     options::find(name).map_or(("unknown", false), |o| (o.level, o.runtime))
 }
@@ -85,7 +99,8 @@ fn table() -> TextTable {
     ["WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"].iter().fold(TextTable::new(), |t, h| t.column(h, l, l))
 }
 
-fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn dump(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let mut keys: Vec<(String, String)> =
         core.config.values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     keys.sort_by_key(|(k, _)| sort_key(k));
@@ -93,6 +108,7 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut t = table();
     for (k, v) in &keys {
         let (w, o) = Who::split(k);
+        let v = &veil.show(&o, v);
         let (level, runtime) = opt_level(&o);
         let mut j = json!({"section": w.section, "name": o, "value": v, "level": level, "can_update_at_runtime": runtime, "mask": w.mask});
         for m in w.mask.split('/') {
@@ -119,7 +135,8 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &Value::Array(list), || t.to_string())
 }
 
-fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let w = need(a, "who")?;
     let parsed = Who::parse(&w).ok_or((Errno::EINVAL, format!("unrecognized entity '{w}'")))?;
     let entity = parsed.section;
@@ -137,7 +154,7 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             return text(core.fsid().to_string() + "\n");
         }
         return match (all.get(&key), options::find(&key)) {
-            (Some((_, v)), _) => text(v.clone() + "\n"),
+            (Some((_, v)), _) => text(veil.show(&key, v) + "\n"),
             (None, Some(o)) => text(o.default.to_owned() + "\n"),
             (None, None) => fail(Errno::ENOENT, format!("unrecognized key '{key}'")),
         };
@@ -145,6 +162,7 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut v = Map::new();
     let mut t = table();
     for (o, (who, value)) in &all {
+        let value = &veil.show(o, value);
         let (level, runtime) = opt_level(o);
         let mut mask = Map::new();
         for m in who.mask.split('/') {
@@ -167,7 +185,8 @@ fn ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &json!(names), || names.iter().map(|n| format!("{n}\n")).collect())
 }
 
-fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn log(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let num = a.int("num").unwrap_or(10).clamp(0, 1000) as usize;
     let mut list = Vec::new();
     let mut plain = String::new();
@@ -181,6 +200,9 @@ fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         let mut changes = Vec::new();
         for (k, old, new) in &c.diff {
             let mut j = json!({ "name": k });
+            let option = Who::split(k).1;
+            let old = old.as_ref().map(|v| veil.show(&option, v));
+            let new = new.as_ref().map(|v| veil.show(&option, v));
             if let Some(o) = old {
                 plain.push_str(&format!("- {k} = {o}\n"));
                 j["previous_value"] = o.clone().into();
@@ -196,6 +218,29 @@ fn log(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         );
     }
     render(a, &Value::Array(list), || plain)
+}
+
+/// Takes back, newest first, every change after a version.
+fn reset(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let to = super::need_int(a, "num")?;
+    let newest = core.config.version();
+    let oldest = core.config.history.iter().next().and_then(|(k, _)| k.parse().ok()).unwrap_or(1u64);
+    let valid = u64::try_from(to).ok().filter(|n| *n < newest && *n + 1 >= oldest.max(1));
+    let Some(to) = valid else {
+        return fail(
+            Errno::EINVAL,
+            "must specify a valid historical version to revert to; see 'ceph config log' for a list of avialable configuration historical \
+             versions",
+        );
+    };
+    let mut back: std::collections::BTreeMap<String, Option<String>> = Default::default();
+    for (_, c) in core.config.history.iter().rev().filter(|(k, _)| k.parse().is_ok_and(|n: u64| n > to)) {
+        // Older changes come later and win.
+        back.extend(c.diff.iter().map(|(key, old, _)| (key.clone(), old.clone())));
+    }
+    let now = core.now;
+    core.config.change(now, &format!("reset to {to}"), back.into_iter().collect());
+    done("")
 }
 
 fn mon_host(core: &MonCore) -> String {
@@ -252,15 +297,16 @@ fn assimilate(core: &mut MonCore, _: &Args, ctx: &Ctx) -> CmdResult {
     let now = core.now;
     core.config.change(now, "assimilate-conf", changes);
     let out: String = left.iter().map(|(s, l)| format!("[{s}]\n{}\n", l.join("\n"))).collect();
-    Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true })
+    Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true, ret: 0 })
 }
 
-fn show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
     let w = need(a, "who")?;
     let known =
         core.mgr.daemons.values().any(|d| d.name == w) || core.sessions.values().any(|s| s.peer.entity == w);
     if !known {
-        return fail(Errno::ENOENT, "");
+        return fail(Errno::ENOENT, format!("no config state for daemon {w}"));
     }
     // Values that come from the central configuration; what a daemon has from its file is only known to itself.
     let all = core.config.effective(&w, "", "");
@@ -270,6 +316,7 @@ fn show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         .fold(TextTable::new(), |t, h| t.column(h, l, l));
     let mut list = Vec::new();
     for (k, (_, v)) in &all {
+        let v = veil.show(k, v);
         t.row([k.clone(), v.clone(), "mon".into(), String::new(), String::new()]);
         list.push(json!({"name": k, "value": v, "source": "mon"}));
     }
@@ -279,7 +326,7 @@ fn show(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn key_get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let key = need(a, "key")?;
     match core.config_key.get(&key) {
-        Some(v) => Ok(Out { outs: String::new(), data: v.to_vec(), wait: false }),
+        Some(v) => Ok(Out { outs: String::new(), data: v.to_vec(), wait: false, ret: 0 }),
         None => fail(Errno::ENOENT, ""),
     }
 }

@@ -46,7 +46,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
 ];
 
 /// Runs an edit on a copy of the map to come and keeps it when it succeeds.
-fn edit<T>(
+pub(super) fn edit<T>(
     core: &mut MonCore,
     f: impl FnOnce(&mut CrushMap) -> Result<T, CrushError>,
 ) -> Result<T, (Errno, String)> {
@@ -97,7 +97,7 @@ fn loc_text(loc: &Location) -> String {
 fn getcrushmap(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     let m = &core.osd.map;
     let data = denc::to_bytes(&*m.crush, crate::osdmon::STORED).to_vec();
-    Ok(Out { outs: m.crush_version.to_string(), data, wait: false })
+    Ok(Out { outs: m.crush_version.to_string(), data, wait: false, ret: 0 })
 }
 
 fn setcrushmap(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
@@ -421,7 +421,7 @@ fn swap(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done(format!("swapped bucket of {s} to {d}"))
 }
 
-fn raw_weight(w: f64) -> Result<u32, (Errno, String)> {
+pub(super) fn raw_weight(w: f64) -> Result<u32, (Errno, String)> {
     if (0.0..=65_535.0).contains(&w) {
         Ok((w * 65536.0) as u32)
     } else {

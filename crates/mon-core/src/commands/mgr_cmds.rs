@@ -25,10 +25,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd pool repair", pool_scrub),
     ("progress", progress),
     ("progress json", progress_json),
-    ("balancer status", balancer),
-    ("crash ls", crash_ls),
-    ("crash stat", crash_stat),
-    ("device ls", device_ls),
+    ("device ls", super::misc_cmds::device_ls),
     ("orch status", orch),
     ("iostat", iostat),
 ];
@@ -66,7 +63,7 @@ fn perf(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 /// `290M`, `19.7G`: the status module's own units.
-fn short(bytes: u64) -> String {
+pub(super) fn short(bytes: u64) -> String {
     let mut v = bytes as f64;
     for u in ["", "k", "M", "G", "T", "P"] {
         if v < 1000.0 {
@@ -207,9 +204,6 @@ fn ids_arg(core: &MonCore, a: &Args, name: &str) -> Result<BTreeSet<OsdId>, (Err
             .unwrap_or(&w)
             .parse::<i32>()
             .map_err(|_| (Errno::EINVAL, format!("invalid osd id '{w}'")))?;
-        if !core.osd.map.exists(OsdId(id)) {
-            return Err((Errno::ENOENT, format!("osd.{id} does not exist")));
-        }
         out.insert(OsdId(id));
     }
     if out.is_empty() {
@@ -218,49 +212,99 @@ fn ids_arg(core: &MonCore, a: &Args, name: &str) -> Result<BTreeSet<OsdId>, (Err
     Ok(out)
 }
 
+/// What becomes of the PGs when some OSDs stop.
+#[derive(Default)]
+struct Offline {
+    unknown: Vec<String>,
+    bad_already: Vec<String>,
+    bad_become: Vec<String>,
+    ok_already: Vec<String>,
+    ok_become: Vec<String>,
+}
+impl Offline {
+    fn of(core: &MonCore, ids: &BTreeSet<OsdId>) -> Offline {
+        let mut r = Offline::default();
+        for (pg, s) in &core.pgmap.pgs {
+            if s.state == 0 {
+                r.unknown.push(pg.to_string());
+                continue;
+            }
+            let real = || s.acting.iter().filter(|o| **o != OsdId::NONE);
+            if !real().any(|o| ids.contains(o)) {
+                continue;
+            }
+            let left = real().filter(|o| !ids.contains(o)).count();
+            let (min, size) = core
+                .osd
+                .map
+                .pool(pg.pool)
+                .map_or((1, 1), |p| (usize::from(p.min_size), usize::from(p.size)));
+            let list = if s.state & pg_state::ACTIVE == 0 {
+                &mut r.bad_already
+            } else if left < min {
+                &mut r.bad_become
+            } else if real().count() < size {
+                &mut r.ok_already
+            } else {
+                &mut r.ok_become
+            };
+            list.push(pg.to_string());
+        }
+        r
+    }
+    fn bad(&self) -> usize {
+        self.unknown.len() + self.bad_already.len() + self.bad_become.len()
+    }
+    fn json(&self, ids: &BTreeSet<OsdId>) -> Value {
+        let nums: Vec<i32> = ids.iter().map(|o| o.0).collect();
+        let mut v = json!({
+            "ok_to_stop": self.bad() == 0, "osds": nums, "num_ok_pgs": self.ok_already.len() + self.ok_become.len(),
+            "num_not_ok_pgs": self.bad(),
+        });
+        for (key, list) in [
+            ("bad_no_pg_stats", &self.unknown),
+            ("bad_already_inactive", &self.bad_already),
+            ("bad_become_inactive", &self.bad_become),
+            ("ok_already_degraded", &self.ok_already),
+            ("ok_become_degraded", &self.ok_become),
+        ] {
+            if !list.is_empty() {
+                v[key] = json!(list);
+            }
+        }
+        v
+    }
+}
+
 fn ok_to_stop(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let ids = ids_arg(core, a, "ids")?;
-    let (mut degraded, mut inactive, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    let mut ok = 0;
-    for (pg, s) in &core.pgmap.pgs {
-        if s.state == 0 {
-            bad.push(pg.to_string());
-            continue;
+    let mut ids = ids_arg(core, a, "ids")?;
+    let max = a.int("max").unwrap_or(1).clamp(1, 10_000) as usize;
+    let mut r = Offline::of(core, &ids);
+    if r.bad() == 0 && ids.len() < max {
+        // More of the same host, then of what is above it, as long as nothing becomes unavailable.
+        let c = &core.osd.map.crush;
+        let mut at = ids.iter().next().map(|o| o.0);
+        while let Some(p) = at.and_then(|i| crate::crushutil::parent(c, i)) {
+            for d in crate::crushutil::devices_below(c, p) {
+                if ids.len() >= max || !core.osd.map.exists(OsdId(d)) || ids.contains(&OsdId(d)) {
+                    continue;
+                }
+                let mut more = ids.clone();
+                more.insert(OsdId(d));
+                let next = Offline::of(core, &more);
+                if next.bad() == 0 {
+                    (ids, r) = (more, next);
+                }
+            }
+            at = Some(p);
         }
-        let left = s.acting.iter().filter(|o| !ids.contains(o) && **o != OsdId::NONE).count();
-        if left == s.acting.len() {
-            continue;
-        }
-        let min = core.osd.map.pool(pg.pool).map_or(1, |p| usize::from(p.min_size));
-        if left < min || s.state & pg_state::ACTIVE == 0 {
-            inactive.push(pg.to_string());
-        } else {
-            degraded.push(pg.to_string());
-            ok += 1;
-        }
     }
-    let nums: Vec<i32> = ids.iter().map(|o| o.0).collect();
-    let fine = inactive.is_empty() && bad.is_empty();
-    let mut v = json!({"ok_to_stop": fine, "osds": nums, "num_ok_pgs": ok, "num_not_ok_pgs": inactive.len() + bad.len()});
-    if !bad.is_empty() {
-        v["bad_no_pg_stats"] = json!(bad);
+    let data = (compact(&r.json(&ids)) + "\n").into_bytes();
+    if r.bad() == 0 {
+        return Ok(super::Out { data, ..super::Out::default() });
     }
-    if !degraded.is_empty() {
-        v["ok_become_degraded"] = json!(degraded);
-    }
-    if !inactive.is_empty() {
-        v["bad_become_inactive"] = json!(inactive);
-    }
-    if fine {
-        return text(compact(&v) + "\n");
-    }
-    fail(
-        Errno::EBUSY,
-        format!(
-            "unsafe to stop osd(s) at this time ({} PGs are or would become offline)",
-            inactive.len() + bad.len()
-        ),
-    )
+    let outs = format!("unsafe to stop osd(s) at this time ({} PGs are or would become offline)", r.bad());
+    Ok(super::Out { ret: Errno::EBUSY.negated(), outs, data, ..super::Out::default() })
 }
 
 fn safe_to_destroy(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
@@ -271,7 +315,13 @@ fn safe_to_destroy(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         return fail(Errno::EAGAIN, format!("{unknown} pgs have unknown state; cannot draw any conclusions"));
     }
     let active: Vec<i32> = ids.iter().filter(|o| by.get(o).is_some_and(|n| n.0 > 0)).map(|o| o.0).collect();
+    let safe: Vec<i32> = ids.iter().map(|o| o.0).filter(|o| !active.contains(o)).collect();
     let text_of = |l: &[i32]| l.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+    let v = json!({"safe_to_destroy": safe, "active": active, "missing_stats": [], "stored_pgs": []});
+    let plain = a.format() == super::Format::Plain;
+    if !plain {
+        return as_json(a, &v);
+    }
     if !active.is_empty() {
         let n: usize = active.iter().filter_map(|o| by.get(&OsdId(*o))).map(|x| x.0).sum();
         return fail(
@@ -279,20 +329,15 @@ fn safe_to_destroy(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             format!("OSD(s) {} have {n} pgs currently mapped to them. ", text_of(&active)),
         );
     }
-    let safe: Vec<i32> = ids.iter().map(|o| o.0).collect();
-    let v = json!({"safe_to_destroy": safe, "active": [], "missing_stats": [], "stored_pgs": []});
-    if a.format() == super::Format::Plain {
-        return text_outs(
-            "",
-            format!("OSD(s) {} are safe to destroy without reducing data durability.", text_of(&safe)),
-        );
-    }
-    as_json(a, &v)
+    text_outs("", format!("OSD(s) {} are safe to destroy without reducing data durability.", text_of(&safe)))
 }
 
 fn scrub(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let what = a.prefix.split(' ').nth(1).unwrap_or("scrub").to_owned();
     let ids = ids_arg(core, a, "who")?;
+    if let Some(o) = ids.iter().find(|o| !core.osd.map.exists(**o)) {
+        return fail(Errno::ENOENT, format!("osd.{o} does not exist"));
+    }
     let (mut sent, mut not) = (Vec::new(), Vec::new());
     for o in ids {
         let pgs: Vec<PgId> =
@@ -340,22 +385,6 @@ fn progress(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
 }
 fn progress_json(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     text(crate::fmt::pretty(&json!({"events": [], "completed": []})))
-}
-fn balancer(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
-    let v = json!({
-        "active": false, "last_optimize_duration": "", "last_optimize_started": "", "mode": "none", "no_optimization_needed": false,
-        "optimize_result": "", "plans": [],
-    });
-    text(crate::fmt::pretty(&v))
-}
-fn crash_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    render(a, &json!([]), String::new)
-}
-fn crash_stat(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
-    text("0 crashes recorded\n")
-}
-fn device_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    render(a, &json!([]), || "DEVICE  HOST:DEV  DAEMONS  WEAR  LIFE EXPECTANCY\n".to_owned())
 }
 fn orch(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     fail(Errno::ENOENT, "No orchestrator configured (try `ceph orch set backend`)")

@@ -5,10 +5,14 @@
 
 mod args;
 mod auth_cmds;
+mod balancer_cmds;
 mod config_cmds;
 mod config_help;
+mod crash_cmds;
 mod crush_cmds;
+mod crush_edit;
 mod df;
+mod ec_cmds;
 mod fs_auth;
 mod fs_cmds;
 mod fs_json;
@@ -19,6 +23,7 @@ mod health_cmds;
 mod map_cmds;
 mod mds_cmds;
 mod mgr_cmds;
+mod misc_cmds;
 mod mon_cmds;
 mod osd_cmds;
 mod osd_dump;
@@ -29,14 +34,19 @@ mod pg_dump;
 mod pool_cmds;
 mod pool_get;
 mod pool_set;
+mod reweight_cmds;
 mod status;
+mod upmap_cmds;
 
 pub use args::{Args, Format};
+pub use balancer_cmds::Balancer;
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use mon_cmds::mon_status_json;
+pub(crate) use balancer_cmds::tick as balancer_tick;
+pub(crate) use crash_cmds::recent as recent_crashes;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
 
-use crate::authz;
+use crate::authz::{self, Way};
 use crate::core::MonCore;
 use crate::event::{Role, SessionId};
 use crate::fmt::{compact, pretty};
@@ -45,6 +55,8 @@ use messages::mgr::MMgrCommand;
 use messages::mon::{MCommand, MMonCommand};
 use messages::{Message, kinds};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use types::Errno;
 use types::logentry::LogPrio;
 
@@ -59,6 +71,8 @@ pub struct Ctx {
     pub input: Bytes,
     /// Its session.
     pub session: Option<SessionId>,
+    /// To the service, or to this daemon.
+    pub way: Way,
 }
 
 /// A finished answer.
@@ -81,6 +95,8 @@ pub struct Out {
     pub data: Vec<u8>,
     /// The answer waits for the commit of what was staged.
     pub wait: bool,
+    /// For a failure that has output too: its code as it goes out.
+    pub ret: i32,
 }
 
 /// A handler's result.
@@ -89,15 +105,15 @@ type Handler = fn(&mut MonCore, &Args, &Ctx) -> CmdResult;
 
 /// Success with a status text that waits for the commit.
 pub(crate) fn done(outs: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: outs.into(), data: Vec::new(), wait: true })
+    Ok(Out { outs: outs.into(), data: Vec::new(), wait: true, ret: 0 })
 }
 /// Success with output.
 pub(crate) fn text(data: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: String::new(), data: data.into().into_bytes(), wait: false })
+    Ok(Out { outs: String::new(), data: data.into().into_bytes(), wait: false, ret: 0 })
 }
 /// Success with output and a status text.
 pub(crate) fn text_outs(data: impl Into<String>, outs: impl Into<String>) -> CmdResult {
-    Ok(Out { outs: outs.into(), data: data.into().into_bytes(), wait: false })
+    Ok(Out { outs: outs.into(), data: data.into().into_bytes(), wait: false, ret: 0 })
 }
 /// Failure.
 pub(crate) fn fail(e: Errno, outs: impl Into<String>) -> CmdResult {
@@ -174,7 +190,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 17] {
+fn families() -> [&'static [(&'static str, Handler)]; 24] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -193,53 +209,71 @@ fn families() -> [&'static [(&'static str, Handler)]; 17] {
         mgr_cmds::TABLE,
         pg_cmds::TABLE,
         df::TABLE,
+        upmap_cmds::TABLE,
+        reweight_cmds::TABLE,
+        ec_cmds::TABLE,
+        crush_edit::TABLE,
+        crash_cmds::TABLE,
+        balancer_cmds::TABLE,
+        misc_cmds::TABLE,
     ]
 }
 
-fn find(prefix: &str) -> Option<Handler> {
-    families().iter().flat_map(|t| t.iter()).find(|(p, _)| *p == prefix).map(|(_, h)| *h)
+/// Every command that has a handler, in order.
+pub fn prefixes() -> Vec<&'static str> {
+    let mut all: Vec<_> = families().iter().flat_map(|t| t.iter().map(|(p, _)| *p)).collect();
+    all.sort_unstable();
+    all
 }
 
-/// One row of stock's table of commands.
+/// One row of stock's table of commands that has a handler here.
 pub(crate) struct Signature {
     pub prefix: &'static str,
     pub module: &'static str,
     pub perm: &'static str,
     pub flags: u32,
     pub sig: &'static str,
+    handler: Handler,
 }
 
 /// Handled by the manager (`MonCommand::FLAG_MGR`).
 pub(crate) const FLAG_MGR: u32 = 8;
+/// Of the daemon itself, by `tell` (`MonCommand::FLAG_TELL`).
+pub(crate) const FLAG_TELL: u32 = 33;
 
-/// Commands of stock's table that we handle.
-pub(crate) fn signatures() -> impl Iterator<Item = Signature> {
-    include_str!("signatures.tsv").lines().filter_map(|l| {
-        let mut f = l.split('\t');
-        let s = Signature {
-            prefix: f.next()?,
-            module: f.next()?,
-            perm: f.next()?,
-            flags: f.next()?.parse().ok()?,
-            sig: f.next()?,
+/// The rows, in stock's order. A handler without a row is unknown to everyone.
+pub(crate) fn signatures() -> &'static [Signature] {
+    static ROWS: OnceLock<Vec<Signature>> = OnceLock::new();
+    ROWS.get_or_init(|| {
+        let handlers: BTreeMap<&str, Handler> =
+            families().iter().flat_map(|t| t.iter().copied()).collect();
+        let row = |l: &'static str| {
+            let mut f = l.split('\t');
+            let (prefix, module, perm) = (f.next()?, f.next()?, f.next()?);
+            let (flags, sig) = (f.next()?.parse().ok()?, f.next()?);
+            Some(Signature { prefix, module, perm, flags, sig, handler: *handlers.get(prefix)? })
         };
-        (find(s.prefix).is_some()).then_some(s)
+        include_str!("signatures.tsv").lines().filter_map(row).collect()
     })
 }
 
-pub(crate) fn signature(prefix: &str) -> Option<Signature> {
-    signatures().find(|s| s.prefix == prefix)
+/// The row of a command that has a handler.
+pub(crate) fn signature(prefix: &str) -> Option<&'static Signature> {
+    static INDEX: OnceLock<BTreeMap<&'static str, &'static Signature>> = OnceLock::new();
+    // The first row of a prefix counts, should it have several forms.
+    let index = INDEX.get_or_init(|| signatures().iter().rev().map(|s| (s.prefix, s)).collect());
+    index.get(prefix).copied()
 }
 
-fn describe(role: Role) -> String {
+fn describe(role: Role, way: Way) -> String {
     let mut all = Map::new();
-    for s in signatures().filter(|s| role != Role::Mgr || s.flags & FLAG_MGR != 0) {
+    for s in signatures().iter().filter(|s| authz::knows(role, way, s)) {
         // Hidden ones (flag 32) are listed by stock too.
         let sig: Value = serde_json::from_str(s.sig).unwrap_or(Value::Null);
         let mut d = Map::new();
         d.insert("sig".into(), sig);
         d.insert("help".into(), Value::from(format!("{} ({})", s.prefix, s.module)));
-        if role == Role::Mon {
+        if role == Role::Mon && way == Way::Service {
             d.insert("module".into(), s.module.into());
             d.insert("perm".into(), s.perm.into());
             d.insert("flags".into(), s.flags.into());
@@ -247,6 +281,17 @@ fn describe(role: Role) -> String {
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
     }
     compact(&Value::Object(all))
+}
+
+/// The answer to `get_command_descriptions`; nearly every run of a client begins with it.
+fn descriptions(role: Role, way: Way) -> Bytes {
+    static TEXTS: OnceLock<BTreeMap<(u8, u8), Bytes>> = OnceLock::new();
+    let texts = TEXTS.get_or_init(|| {
+        let roles = [Role::Mon, Role::Mgr, Role::Local];
+        let all = roles.into_iter().flat_map(|r| [(r, Way::Service), (r, Way::Tell)]);
+        all.map(|(r, w)| ((r as u8, w as u8), Bytes::from(describe(r, w)))).collect()
+    });
+    texts.get(&(role as u8, way as u8)).cloned().unwrap_or_default()
 }
 
 /// True when a command may change something.
@@ -351,30 +396,50 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         Err(text) => return err(Errno::EINVAL, text),
     };
     if args.prefix == "get_command_descriptions" {
-        let data = Bytes::from(describe(ctx.role));
+        let data = descriptions(ctx.role, ctx.way);
         return (Reply { ret: 0, outs: String::new(), data }, false);
     }
-    let Some(handler) = find(&args.prefix) else {
-        return err(Errno::EINVAL, "command not known".to_owned());
+    let Some(row) = signature(&args.prefix).filter(|s| authz::knows(ctx.role, ctx.way, s)) else {
+        let text = match (ctx.role, ctx.way) {
+            (Role::Mgr, Way::Service) => format!("no handler found for '{}'", args.prefix),
+            (Role::Mon, Way::Service) => "command not known".to_owned(),
+            _ => format!("unknown command '{}'", args.prefix),
+        };
+        return err(Errno::EINVAL, text);
     };
-    let sig = signature(&args.prefix);
-    let (module, perm) = sig.as_ref().map_or(("mon", "rw"), |s| (s.module, s.perm));
-    if ctx.role != Role::Local && !authz::command(core, ctx, &args, module, perm) {
-        let e = &ctx.entity;
-        core.clog(
-            "audit",
-            LogPrio::INFO,
-            format!("from='{e}' entity='{e}' cmd={}:  access denied", show(cmd)),
-        );
-        return err(Errno::EACCES, "access denied".to_owned());
+    let peer = ctx.session.and_then(|id| core.sessions.get(&id)).map(|s| &s.peer);
+    let allowed = ctx.role == Role::Local || peer.is_some_and(|p| authz::command(p, ctx.way, &args));
+    // What may carry a secret as an argument is in no log.
+    let silent = matches!(args.prefix.as_str(), "config set" | "config-key set" | "config-key put");
+    if !allowed {
+        if !silent {
+            audit(core, ctx, cmd, ":  access denied");
+        }
+        return err(Errno::EACCES, denial(ctx).to_owned());
     }
-    if perm.contains('w') && !args.prefix.starts_with("config-key") && !args.prefix.starts_with("log") {
-        let e = &ctx.entity;
-        core.clog("audit", LogPrio::INFO, format!("from='{e}' entity='{e}' cmd={}: dispatch", show(cmd)));
+    if row.perm.contains('w') && !silent && !args.prefix.starts_with("config-key") && !args.prefix.starts_with("log") {
+        audit(core, ctx, cmd, ": dispatch");
     }
-    match handler(core, &args, ctx) {
-        Ok(o) => (Reply { ret: 0, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
+    match (row.handler)(core, &args, ctx) {
+        Ok(o) => (Reply { ret: o.ret, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
         Err((e, outs)) => err(e, outs),
+    }
+}
+
+fn audit(core: &mut MonCore, ctx: &Ctx, cmd: &[String], what: &str) {
+    let e = &ctx.entity;
+    core.clog("audit", LogPrio::INFO, format!("from='{e}' entity='{e}' cmd={}{what}", show(cmd)));
+}
+
+/// Stock's words for a refusal.
+fn denial(ctx: &Ctx) -> &'static str {
+    match (ctx.role, ctx.way) {
+        (Role::Mgr, _) => {
+            "access denied: does your client key have mgr caps? See \
+             http://docs.ceph.com/en/latest/mgr/administrator/#client-authentication"
+        }
+        (_, Way::Tell) => "insufficient caps",
+        _ => "access denied",
     }
 }
 

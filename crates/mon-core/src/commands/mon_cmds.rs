@@ -215,6 +215,7 @@ fn mon_getmap(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
         outs: format!("got monmap epoch {}", core.monmap().epoch),
         data: b.to_vec(),
         wait: false,
+        ret: 0,
     })
 }
 

@@ -47,8 +47,6 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd set-require-min-compat-client", set_compat),
     ("osd get-require-min-compat-client", get_compat),
     ("osd require-osd-release", require_release),
-    ("osd erasure-code-profile ls", ec_ls),
-    ("osd erasure-code-profile get", ec_get),
 ];
 
 fn stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
@@ -139,6 +137,7 @@ fn getmap(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         outs: format!("got osdmap epoch {}", m.epoch),
         data: m.to_bytes(crate::osdmon::STORED).to_vec(),
         wait: false,
+        ret: 0,
     })
 }
 
@@ -455,19 +454,6 @@ fn require_release(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         return fail(Errno::EPERM, "require_osd_release cannot be lowered once it has been set");
     }
     fail(Errno::EPERM, format!("not all up OSDs have CEPH_FEATURE_SERVER_{} feature", v.to_uppercase()))
-}
-
-fn ec_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let names: Vec<&String> = core.osd.map.erasure_code_profiles.keys().collect();
-    render(a, &json!(names), || names.iter().map(|n| format!("{n}\n")).collect())
-}
-
-fn ec_get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let n = need(a, "name")?;
-    let Some(p) = core.osd.map.erasure_code_profiles.get(&n) else {
-        return fail(Errno::ENOENT, format!("unknown erasure code profile '{n}'"));
-    };
-    render(a, &json!(p), || p.iter().map(|(k, v)| format!("{k}={v}\n")).collect())
 }
 
 /// Pool id and name of a pool that exists in the map to come.

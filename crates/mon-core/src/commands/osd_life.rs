@@ -30,6 +30,14 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd primary-affinity", affinity),
     ("osd set-group", group),
     ("osd unset-group", group),
+    ("osd add-noup", no_flag),
+    ("osd add-nodown", no_flag),
+    ("osd add-noin", no_flag),
+    ("osd add-noout", no_flag),
+    ("osd rm-noup", no_flag),
+    ("osd rm-nodown", no_flag),
+    ("osd rm-noin", no_flag),
+    ("osd rm-noout", no_flag),
 ];
 
 /// `mon_max_osd`.
@@ -52,11 +60,12 @@ fn parse_ids(core: &MonCore, a: &Args) -> Result<Vec<OsdId>, (Errno, String)> {
         .collect()
 }
 
-/// Makes room for an id and marks it as existing, new and not in.
+/// Makes room for an id and marks it as existing, new and in.
 fn add_osd(m: &mut OsdMap, o: OsdId, uuid: Fsid) {
     if m.max_osd <= o.0 {
         m.set_max_osd(o.0 + 1);
     }
+    set_weight(m, o, types::osdmap::WEIGHT_IN);
     set_state(m, o, state::EXISTS | state::NEW, true);
     Arc::make_mut(&mut m.osd_uuid)[o.0 as usize] = uuid;
 }
@@ -428,35 +437,102 @@ fn affinity(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     done(format!("set osd.{o} primary-affinity to {} (8{raw}2)", fmt_g(w, 6)))
 }
 
+/// The flags of `osd set-group` by name.
+const GROUP_FLAGS: [(&str, u32); 4] =
+    [("noup", state::NOUP), ("nodown", state::NODOWN), ("noin", state::NOIN), ("noout", state::NOOUT)];
+
+fn flag_map(m: &mut BTreeMap<i32, u32>, id: i32, bits: u32, on: bool) {
+    let have = m.entry(id).or_insert(0);
+    if on {
+        *have |= bits
+    } else {
+        *have &= !bits
+    }
+    if *have == 0 {
+        m.remove(&id);
+    }
+}
+
 fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let on = a.prefix == "osd set-group";
     let mut bits = 0;
-    for f in need(a, "flags")?.split(',') {
-        bits |= match f {
-            "noup" => state::NOUP,
-            "nodown" => state::NODOWN,
-            "noin" => state::NOIN,
-            "noout" => state::NOOUT,
-            _ => return fail(Errno::EINVAL, format!("Unrecognized flag '{f}'")),
-        };
+    for f in need(a, "flags")?.split(',').map(str::trim).filter(|f| !f.is_empty()) {
+        match GROUP_FLAGS.iter().find(|(n, _)| *n == f) {
+            Some((_, b)) => bits |= b,
+            None => {
+                return fail(
+                    Errno::EINVAL,
+                    format!("unrecognized flag '{f}', must be one of {{noup,nodown,noin,noout}}"),
+                );
+            }
+        }
     }
-    let mut text = Vec::new();
-    for w in a.list("who") {
-        let Some(o) = w
-            .strip_prefix("osd.")
-            .unwrap_or(&w)
-            .parse()
-            .ok()
-            .map(OsdId)
-            .filter(|o| core.osd.peek().exists(*o))
-        else {
+    if bits == 0 {
+        return fail(Errno::EINVAL, "must specify flag(s) {noup,nodwon,noin,noout} to set/unset");
+    }
+    let who = a.list("who");
+    if who.is_empty() {
+        return fail(Errno::EINVAL, "must specify at least one or more targets to set/unset");
+    }
+    let everyone = who.iter().any(|w| matches!(w.as_str(), "any" | "all" | "*"));
+    let (mut osds, mut nodes, mut classes) = (Vec::new(), Vec::new(), Vec::new());
+    let m = core.osd.peek();
+    if everyone {
+        osds.extend(m.osds());
+    }
+    for w in who.iter().filter(|_| !everyone) {
+        let c = &m.crush;
+        if let Ok(o) = w.strip_prefix("osd.").unwrap_or(w).parse::<i32>() {
+            if !m.exists(OsdId(o)) {
+                return fail(Errno::ENOENT, format!("osd.{o} does not exist"));
+            }
+            osds.push(OsdId(o));
+        } else if let Some(id) = c.item_id(w) {
+            nodes.push(id);
+        } else if let Some(id) = c.class_id(w) {
+            classes.push(id);
+        } else {
             return fail(
                 Errno::EINVAL,
-                format!("{w} is not an osd: flags of crush nodes and device classes are not supported"),
+                format!("unable to parse osd id or crush node or device class: \"{w}\". "),
             );
-        };
-        set_state(core.osd.next(), o, bits, on);
-        text.push(w);
+        }
+    }
+    let m = core.osd.next();
+    osds.iter().for_each(|o| set_state(m, *o, bits, on));
+    if !nodes.is_empty() {
+        nodes.iter().for_each(|id| flag_map(Arc::make_mut(&mut m.crush_node_flags), *id, bits, on));
+    }
+    if !classes.is_empty() {
+        classes.iter().for_each(|id| flag_map(Arc::make_mut(&mut m.device_class_flags), *id, bits, on));
     }
     done("")
+}
+
+/// `osd add-noup`, `osd rm-noup` and their kin: flags of single OSDs.
+fn no_flag(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let word = a.prefix.strip_prefix("osd ").unwrap_or_default();
+    let (verb, flag) = word.split_once('-').unwrap_or_default();
+    let Some((_, bits)) = GROUP_FLAGS.iter().find(|(n, _)| *n == flag) else { return fail(Errno::EINVAL, "") };
+    let words = a.list("ids");
+    let everyone = words.iter().any(|w| matches!(w.as_str(), "any" | "all" | "*"));
+    let mut osds = Vec::new();
+    let mut text = String::new();
+    if everyone {
+        osds.extend(core.osd.peek().osds());
+    }
+    for w in words.iter().filter(|_| !everyone) {
+        match w.strip_prefix("osd.").unwrap_or(w).parse::<i32>() {
+            Ok(o) if core.osd.peek().exists(OsdId(o)) => osds.push(OsdId(o)),
+            Ok(o) => text += &format!("osd.{o} does not exist. "),
+            Err(_) => {
+                return fail(
+                    Errno::EINVAL,
+                    format!("unable to parse osd id or crush node or device class: \"{w}\". "),
+                );
+            }
+        }
+    }
+    osds.iter().for_each(|o| set_state(core.osd.next(), *o, *bits, verb == "add"));
+    done(text)
 }

@@ -16,6 +16,13 @@ fn removed<K: Ord + Clone, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Vec
     old.keys().filter(|k| !new.contains_key(k)).cloned().collect()
 }
 
+/// Flags are taken away by setting none.
+fn flags(old: &BTreeMap<i32, u32>, new: &BTreeMap<i32, u32>) -> BTreeMap<i32, u32> {
+    let mut all = changed(old, new);
+    all.extend(removed(old, new).into_iter().map(|k| (k, 0)));
+    all
+}
+
 /// The changes that lead from `old` to `new`; `None` when there are none. `new` must be `old` with changes, of the same epoch.
 pub fn diff(old: &OsdMap, new: &OsdMap, now: Utime, features: Features) -> Option<OsdMapIncremental> {
     let base = OsdMapIncremental::after(old, now);
@@ -72,6 +79,12 @@ pub fn diff(old: &OsdMap, new: &OsdMap, now: Utime, features: Features) -> Optio
     }
     if !Arc::ptr_eq(&old.crush, &new.crush) && old.crush != new.crush {
         inc.crush = denc::to_bytes(&*new.crush, features);
+    }
+    if !Arc::ptr_eq(&old.crush_node_flags, &new.crush_node_flags) {
+        inc.new_crush_node_flags = flags(&old.crush_node_flags, &new.crush_node_flags);
+    }
+    if !Arc::ptr_eq(&old.device_class_flags, &new.device_class_flags) {
+        inc.new_device_class_flags = flags(&old.device_class_flags, &new.device_class_flags);
     }
     // These two hold what this one epoch removed and purged, so `new` starts with none.
     inc.new_removed_snaps = (*new.new_removed_snaps).clone();

@@ -12,6 +12,7 @@ mod failure;
 mod lifecycle;
 mod publish;
 mod tick;
+pub mod upmaps;
 
 pub use creating::Creating;
 pub use diff::diff;
@@ -132,6 +133,15 @@ impl OsdMon {
         self.purged.stage(batch);
         if let Some(mut next) = self.next.take() {
             prune_temps(&mut next);
+            let moved = !Arc::ptr_eq(&next.crush, &self.map.crush)
+                || !Arc::ptr_eq(&next.pools, &self.map.pools)
+                || !Arc::ptr_eq(&next.osd_state, &self.map.osd_state)
+                || !Arc::ptr_eq(&next.osd_weight, &self.map.osd_weight)
+                || !Arc::ptr_eq(&next.pg_upmap, &self.map.pg_upmap)
+                || !Arc::ptr_eq(&next.pg_upmap_items, &self.map.pg_upmap_items);
+            if moved {
+                upmaps::prune(&mut next);
+            }
             if let Some(inc) = diff(&self.map, &next, now, STORED) {
                 self.stage_inc(batch, inc, now);
             }
