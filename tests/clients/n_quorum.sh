@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c
 BG=()
-trap 'status=$?; touch "$T/stop"; for p in "${BG[@]}"; do kill "$p" 2>/dev/null; done; for m in a b c; do kill -CONT "$(cat "$D/run/mon.$m.pid" 2>/dev/null)" 2>/dev/null; done
+trap 'status=$?; set +e; touch "$T/stop"; for p in "${BG[@]}"; do kill "$p" 2>/dev/null; done; for m in a b c; do kill -CONT "$(cat "$D/run/mon.$m.pid" 2>/dev/null)" 2>/dev/null; done
   [ $status = 0 ] || tail -n 8 "$D"/log/mon.?.log "$T"/*.out 2>/dev/null; "$L" down --dir "$D" >/dev/null 2>&1; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
 "$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
 quorum() { timeout 20 ceph quorum_status | json '",".join(sorted(d["quorum_names"]))'; }
@@ -38,9 +38,10 @@ while not os.path.exists(t + "/stop"):
 P
 /usr/bin/python3 "$T/stay.py" "$T" > "$T/stay.out" 2>&1 & BG+=($!)
 rados -p p bench 200 write -b 4096 -t 4 --no-cleanup > "$T/bench.out" 2>&1 & BG+=($!); BENCH=$!
-# Commands go on: the streams have something accepted within 5 s of a moment.
-goes_on() { local since f n; since=$(date +%s.%N); for f in ${2:-cli stay}; do
-    for n in $(seq 60); do [ "$(awk -v s="$since" '$2 > s {print; exit}' "$T/$f.acks" 2>/dev/null)" ] && break; [ "$n" -lt 50 ] || die "no command of '$f' was accepted within 5 s after $1"; sleep 0.1; done; done; }
+# Commands go on: a new client's is accepted within 5 s, and so is one of the client that stays.
+goes_on() { local since n; since=$(date +%s.%N); N=$((${N:-0}+1))
+  timeout 5 ceph config-key set "k/new$N" "vnew$N" >/dev/null 2>&1 || die "a new command was not accepted within 5 s after $1"; echo "new$N" >> "$T/cli.acks"; [ "${2:-stay}" = stay ] || return 0
+  for n in $(seq 60); do [ "$(awk -v s="$since" '$2 > s {print; exit}' "$T/stay.acks" 2>/dev/null)" ] && return 0; [ "$n" -lt 50 ] || die "no command of the client that stays was accepted within 5 s after $1"; sleep 0.1; done; }
 goes_on "the beginning"
 say "the leader is killed; the next one, too"
 for round in 1 2; do
@@ -51,7 +52,7 @@ done
 say "the leader is stopped, and goes on"
 l=$(leader); kill -STOP "$(pid "$l")"
 # (A client that is connected to the stopped one itself finds out by its own timeout of 30 s, as with stock's monitors.)
-goes_on "SIGSTOP of the leader mon.$l" cli; goes_on "SIGSTOP of the leader mon.$l" cli; kill -CONT "$(pid "$l")"; wait_quorum a,b,c; goes_on "SIGCONT of mon.$l"
+goes_on "SIGSTOP of the leader mon.$l" new; kill -CONT "$(pid "$l")"; wait_quorum a,b,c; goes_on "SIGCONT of mon.$l"
 say "a follower is killed"
 l=$(leader); for f in a b c; do [ "$f" = "$l" ] || break; done
 kill -9 "$(pid "$f")"; goes_on "kill -9 of mon.$f"
