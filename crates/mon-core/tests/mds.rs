@@ -338,7 +338,8 @@ fn a_daemon_that_prefers_a_file_system_gets_it() {
 fn complaints_are_health_checks_until_they_end() {
     let (mut w, mut a, _) = pair();
     a.see(&mut w);
-    let metadata = [("num_segments".to_owned(), "200".to_owned()), ("max_segments".to_owned(), "128".to_owned())];
+    let metadata =
+        [("num_segments".to_owned(), "200".to_owned()), ("max_segments".to_owned(), "128".to_owned())];
     let trim = MdsHealthMetric {
         kind: 1,
         severity: 1,

@@ -67,8 +67,7 @@ fn gid_of(m: &FsMap, who: &str) -> Result<u64, String> {
 
 fn stat(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let m = super::fs_cmds::seen(core, ctx);
-    let v =
-        json!({"fsmap": fsmap(&m), "mdsmap_first_committed": core.mds.first, "mdsmap_last_committed": m.epoch.0});
+    let v = json!({"fsmap": fsmap(&m), "mdsmap_first_committed": core.mds.first, "mdsmap_last_committed": m.epoch.0});
     render(a, &v, || match summary(&m) {
         s if s.is_empty() => s,
         s => s + "\n",
@@ -149,8 +148,9 @@ fn ok_to_stop(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     // Who is not there cannot be missed.
     let stopping: BTreeSet<u64> = ids.iter().filter_map(|i| gid_of(m, i).ok()).collect();
-    let (active, standby): (BTreeSet<u64>, BTreeSet<u64>) =
-        stopping.iter().partition(|g| m.info(**g).is_some_and(|i| i.rank >= 0 && i.state != state::STANDBY_REPLAY));
+    let (active, standby): (BTreeSet<u64>, BTreeSet<u64>) = stopping
+        .iter()
+        .partition(|g| m.info(**g).is_some_and(|i| i.rank >= 0 && i.state != state::STANDBY_REPLAY));
     let left = m.standby_daemons.len() as i64 - standby.len() as i64;
     if left < active.len() as i64 {
         return fail(

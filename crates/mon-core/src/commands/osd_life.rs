@@ -513,7 +513,9 @@ fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn no_flag(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let word = a.prefix.strip_prefix("osd ").unwrap_or_default();
     let (verb, flag) = word.split_once('-').unwrap_or_default();
-    let Some((_, bits)) = GROUP_FLAGS.iter().find(|(n, _)| *n == flag) else { return fail(Errno::EINVAL, "") };
+    let Some((_, bits)) = GROUP_FLAGS.iter().find(|(n, _)| *n == flag) else {
+        return fail(Errno::EINVAL, "");
+    };
     let words = a.list("ids");
     let everyone = words.iter().any(|w| matches!(w.as_str(), "any" | "all" | "*"));
     let mut osds = Vec::new();
