@@ -209,7 +209,8 @@ fn a_silent_standby_leaves_the_map() {
 
 #[test]
 fn a_monitor_that_starts_again_gives_everyone_a_whole_grace() {
-    let (w, a, b) = pair();
+    let (mut w, a, b) = pair();
+    w.advance(1);
     let before = map(&w).clone();
     let mut w = w.restarted();
     assert_eq!(*map(&w), before);
@@ -336,7 +337,8 @@ fn a_daemon_that_prefers_a_file_system_gets_it() {
 fn complaints_are_health_checks_until_they_end() {
     let (mut w, mut a, _) = pair();
     a.see(&mut w);
-    let metadata = [("num_segments".to_owned(), "200".to_owned()), ("max_segments".to_owned(), "128".to_owned())];
+    let metadata =
+        [("num_segments".to_owned(), "200".to_owned()), ("max_segments".to_owned(), "128".to_owned())];
     let trim = MdsHealthMetric {
         kind: 1,
         severity: 1,

@@ -377,7 +377,8 @@ fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
 }
 
 fn dump(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
-    let epoch = a.int("epoch").filter(|e| *e > 0).map_or(core.mds.map.epoch.0, |e| e.min(u32::MAX.into()) as u32);
+    let epoch =
+        a.int("epoch").filter(|e| *e > 0).map_or(core.mds.map.epoch.0, |e| e.min(u32::MAX.into()) as u32);
     let Some(m) = core.mds.at(&core.kv, epoch) else { return fail(Errno::ENOENT, "") };
     let m = match ctx.session {
         Some(id) => core.fsmap_seen(id, m),
@@ -402,11 +403,7 @@ fn flag_set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 fn feature_ls(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let all: Vec<(usize, &str)> = fs_json::CLIENT_FEATURES
-        .iter()
-        .enumerate()
-        .map(|(i, n)| (i, *n))
-        .collect();
+    let all: Vec<(usize, &str)> = fs_json::CLIENT_FEATURES.iter().enumerate().map(|(i, n)| (i, *n)).collect();
     let v: Vec<Value> = all.iter().map(|(i, n)| json!({"index": i, "name": n})).collect();
     render(a, &Value::Array(v), || all.iter().map(|(i, n)| format!("{i} {n}\n")).collect())
 }

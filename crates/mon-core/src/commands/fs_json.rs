@@ -48,10 +48,13 @@ pub(super) fn compat(c: &CompatSet) -> Value {
 }
 
 pub(super) fn compat_text(c: &CompatSet) -> String {
-    let one = |f: &FeatureSet| {
-        f.names.iter().map(|(n, t)| format!("{n}={t}")).collect::<Vec<_>>().join(",")
-    };
-    format!("compat={{{}}},rocompat={{{}}},incompat={{{}}}", one(&c.compat), one(&c.ro_compat), one(&c.incompat))
+    let one = |f: &FeatureSet| f.names.iter().map(|(n, t)| format!("{n}={t}")).collect::<Vec<_>>().join(",");
+    format!(
+        "compat={{{}}},rocompat={{{}}},incompat={{{}}}",
+        one(&c.compat),
+        one(&c.ro_compat),
+        one(&c.incompat)
+    )
 }
 
 /// `mds_info_t::dump`.
@@ -145,7 +148,14 @@ fn list<T: std::fmt::Display>(l: impl IntoIterator<Item = T>) -> String {
 
 /// `[mds.a{0:4123} state up:active seq 3 addr ... compat {c=[1],r=[1],i=[7ff]}]`.
 pub(super) fn info_line(i: &MdsInfo) -> String {
-    let mut s = format!("[mds.{}{{{}:{}}} state {} seq {}", i.name, i.rank, i.global_id, state::name(i.state), i.state_seq);
+    let mut s = format!(
+        "[mds.{}{{{}:{}}} state {} seq {}",
+        i.name,
+        i.rank,
+        i.global_id,
+        state::name(i.state),
+        i.state_seq
+    );
     if i.is_laggy() {
         let _ = write!(s, " laggy since {}", i.laggy_since);
     }
@@ -260,4 +270,3 @@ pub(super) fn fsmap_text(m: &FsMap) -> String {
     }
     s
 }
-

@@ -49,12 +49,8 @@ pub(super) fn peer_add(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if [&uuid, &spec, &fs].iter().any(|t| t.len() > TEXT_MAX) {
         return fail(Errno::EINVAL, "the peer's description is too long");
     }
-    let peer = MirrorPeer {
-        uuid,
-        client_name: client.to_owned(),
-        cluster_name: cluster.to_owned(),
-        fs_name: fs,
-    };
+    let peer =
+        MirrorPeer { uuid, client_name: client.to_owned(), cluster_name: cluster.to_owned(), fs_name: fs };
     let peers = core.mds.peek().filesystems.get(&fscid).map_or(&[][..], |f| &f.mirror_peers);
     let same = |p: &MirrorPeer| {
         p.uuid == peer.uuid

@@ -112,9 +112,10 @@ fn set_state(m: &mut MdsMap, name: &str, var: &str, val: &str) -> Result<String,
 fn set_value(m: &mut MdsMap, var: &str, val: &str, a: &Args) -> Result<String, (Errno, String)> {
     match var {
         "max_mds" => {
-            let n: i64 = val.trim().parse().map_err(|_| {
-                (Errno::EINVAL, format!("Expected option value to be integer, got '{val}'"))
-            })?;
+            let n: i64 = val
+                .trim()
+                .parse()
+                .map_err(|_| (Errno::EINVAL, format!("Expected option value to be integer, got '{val}'")))?;
             if n > RANKS_MAX {
                 return Err((Errno::EINVAL, format!("may not have more than {RANKS_MAX} MDS ranks")));
             }
@@ -238,10 +239,7 @@ pub(super) fn compat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let n = super::need_int(a, "feature")?;
     let f = core.mds.peek().filesystems.get(&fscid);
     if f.is_some_and(|f| !f.mds_map.up.is_empty()) {
-        return fail(
-            Errno::EBUSY,
-            "file system must be failed or down; use `ceph fs fail` to bring down",
-        );
+        return fail(Errno::EBUSY, "file system must be failed or down; use `ceph fs fail` to bring down");
     }
     // Stock's monitor aborts on larger numbers.
     let Some(n) = u64::try_from(n).ok().filter(|n| (1..64).contains(n)) else {
@@ -263,7 +261,8 @@ pub(super) fn compat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             format!("removed {kind} feature {n}")
         }
         "add" => {
-            let Some(name) = a.str("feature_str").filter(|s| !s.is_empty() && s.len() <= FEATURE_NAME_MAX) else {
+            let Some(name) = a.str("feature_str").filter(|s| !s.is_empty() && s.len() <= FEATURE_NAME_MAX)
+            else {
                 return fail(Errno::EINVAL, "adding a feature requires a feature string");
             };
             match set.names.get(&n).filter(|_| has) {

@@ -6,9 +6,9 @@ use crate::fmt::compact;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use types::PoolId;
 use types::fsmap::{FSCID_NONE, Filesystem, FsMap};
 use types::mdsmap::{MdsInfo, state};
-use types::PoolId;
 
 pub(super) const TABLE: &[(&str, Handler)] = &[("fs status", status)];
 
@@ -53,7 +53,7 @@ pub(super) fn summary(m: &FsMap) -> String {
     for (gid, fscid) in &m.mds_roles {
         let Some(i) = m.info(*gid) else { continue };
         *by_state.entry(i.state).or_insert(0) += 1;
-        if *fscid != FSCID_NONE && n <= FS_NAMED_MAX {
+        if *fscid != FSCID_NONE && n <= FS_NAMED_MAX && i.state != state::STANDBY_REPLAY {
             by_rank.insert((*fscid, i.rank), (i.state, format!("{}={}", i.name, word(i))));
         }
     }
@@ -178,7 +178,12 @@ fn cell(text: impl Into<String>) -> Cell {
 fn pretty_table(head: &[&str], rows: &[Vec<Cell>]) -> String {
     let seen = |s: &str| s.chars().count();
     let width = |col: usize| {
-        rows.iter().filter_map(|r| r.get(col)).map(|c| seen(&c.text)).chain([seen(head[col])]).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|r| r.get(col))
+            .map(|c| seen(&c.text))
+            .chain([seen(head[col])])
+            .max()
+            .unwrap_or(0)
     };
     let centre = |out: &mut String, text: &str, style: &str, width: usize| {
         let (have, excess) = (seen(text), width - seen(text));
@@ -212,7 +217,11 @@ fn short(n: u64, base: f64) -> String {
     let units = [" ", "k", "M", "G", "T", "P", "E"];
     let mut v = n as f64;
     let mut unit = 0;
-    while n.to_string().len() > 4 && v >= 1.0 && (v.trunc() as u64).to_string().len() > 3 && unit + 1 < units.len() {
+    while n.to_string().len() > 4
+        && v >= 1.0
+        && (v.trunc() as u64).to_string().len() > 3
+        && unit + 1 < units.len()
+    {
         v /= base;
         unit += 1;
     }
@@ -399,7 +408,7 @@ fn status_json(
     }
     match a.format() {
         Format::JsonPretty => as_json(a, &Value::Object(v)),
-        _ => text(python(&Value::Object(v))),
+        _ => text(python(&Value::Object(v)) + "\n"),
     }
 }
 

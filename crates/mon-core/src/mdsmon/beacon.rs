@@ -105,7 +105,8 @@ impl MonCore {
             && b.health.metrics.len() <= METRICS_MAX
             && b.sys_info.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() <= INFO_MAX;
         if !own || !small {
-            let line = format!("ignoring a beacon of mds.{} ({}) from {}", b.name, b.global_id, s.peer.entity);
+            let line =
+                format!("ignoring a beacon of mds.{} ({}) from {}", b.name, b.global_id, s.peer.entity);
             self.mds_log(LogLevel::Error, line);
         }
         own && small
@@ -184,7 +185,8 @@ impl MonCore {
                 return self.send_null_mdsmap(id, true);
             }
             state::DAMAGED if role(self.mds.peek(), gid).is_some() && info.state != state::STANDBY_REPLAY => {
-                let line = format!("{} reports that rank {} of {fs_name} is damaged", human(&info), info.rank);
+                let line =
+                    format!("{} reports that rank {} of {fs_name} is damaged", human(&info), info.rank);
                 self.mds_log(LogLevel::Error, line);
                 let epoch = self.blocklist_mds(&info);
                 damaged(self.mds.next(), gid, epoch);
@@ -250,8 +252,8 @@ impl MonCore {
 
     /// Keeps a daemon that is thought dead from writing; the OSDMap epoch that says so.
     fn blocklist_mds(&mut self, info: &MdsInfo) -> Epoch {
-        let until = self.now
-            + Duration::from_secs_f64(self.cfg.num("mon_mds_blocklist_interval").clamp(0.0, 1e9));
+        let until =
+            self.now + Duration::from_secs_f64(self.cfg.num("mon_mds_blocklist_interval").clamp(0.0, 1e9));
         let list = Arc::make_mut(&mut self.osd.next().blocklist);
         for a in &info.addrs.0 {
             list.insert(EntityAddr { kind: AddrType::Any, ..*a }, until);

@@ -78,7 +78,11 @@ mod tests {
         e.versioned(1, 1, |e| values.iter().for_each(|v| e.u64(*v)));
         let declare_types = declare
             .iter()
-            .map(|(path, kind)| PerfCounterType { path: (*path).to_owned(), kind: *kind, ..Default::default() })
+            .map(|(path, kind)| PerfCounterType {
+                path: (*path).to_owned(),
+                kind: *kind,
+                ..Default::default()
+            })
             .collect();
         MMgrReport { declare_types, packed: e.finish(), ..MMgrReport::default() }
     }

@@ -32,7 +32,13 @@ fn severity(s: u8) -> Severity {
     }
 }
 
-fn add(out: &mut Checks, code: &str, severity: Severity, detail: Vec<String>, summary: impl Fn(usize) -> String) {
+fn add(
+    out: &mut Checks,
+    code: &str,
+    severity: Severity,
+    detail: Vec<String>,
+    summary: impl Fn(usize) -> String,
+) {
     let c = out.entry(code.to_owned()).or_insert_with(|| Check {
         severity,
         summary: String::new(),
@@ -59,8 +65,7 @@ fn one_fs(out: &mut Checks, m: &MdsMap) {
         add(out, "FS_DEGRADED", Severity::Warn, detail, |n| format!("{n} {} degraded", are(n)));
     }
     if (m.in_ranks.len() as i64) < i64::from(m.max_mds) {
-        let detail =
-            vec![format!("fs {name} has {} MDS online, but wants {}", m.in_ranks.len(), m.max_mds)];
+        let detail = vec![format!("fs {name} has {} MDS online, but wants {}", m.in_ranks.len(), m.max_mds)];
         add(out, "MDS_UP_LESS_THAN_MAX", Severity::Warn, detail, |n| {
             format!("{n} {} online with fewer MDS than max_mds", are(n))
         });
@@ -72,10 +77,7 @@ fn one_fs(out: &mut Checks, m: &MdsMap) {
     if m.inline_data_enabled {
         let detail = vec![format!("fs {name} has deprecated feature inline_data enabled.")];
         add(out, "FS_INLINE_DATA_DEPRECATED", Severity::Warn, detail, |n| {
-            format!(
-                "{n} filesystem{} with deprecated feature inline_data",
-                if n == 1 { "" } else { "s" }
-            )
+            format!("{n} filesystem{} with deprecated feature inline_data", if n == 1 { "" } else { "s" })
         });
     }
 }
@@ -92,13 +94,9 @@ impl MonCore {
                 f.mds_map.failed.iter().filter(|r| replacement_for(m, f.fscid, **r).is_none()).count();
             if stuck > 0 {
                 let plural = if stuck == 1 { "" } else { "s" };
-                let detail =
-                    vec![format!("fs {} has {stuck} failed mds{plural}", f.mds_map.fs_name)];
+                let detail = vec![format!("fs {} has {stuck} failed mds{plural}", f.mds_map.fs_name)];
                 add(out, "FS_WITH_FAILED_MDS", Severity::Warn, detail, |n| {
-                    format!(
-                        "{n} filesystem{} a failed mds daemon",
-                        if n == 1 { " has" } else { "s have" }
-                    )
+                    format!("{n} filesystem{} a failed mds daemon", if n == 1 { " has" } else { "s have" })
                 });
             }
         }
@@ -109,7 +107,9 @@ impl MonCore {
         }
         for i in m.daemons() {
             for h in self.mds.health.get(&i.global_id.to_string()).iter().flat_map(|h| &h.metrics) {
-                let Some((code, summary)) = METRICS.get(usize::from(h.kind).wrapping_sub(1)) else { continue };
+                let Some((code, summary)) = METRICS.get(usize::from(h.kind).wrapping_sub(1)) else {
+                    continue;
+                };
                 let mut text = format!("mds.{}(mds.{}): {}", i.name, i.rank, h.message);
                 for (n, (k, v)) in h.metadata.iter().enumerate() {
                     text.push_str(&format!("{}{k}: {v}", if n == 0 { " " } else { ", " }));

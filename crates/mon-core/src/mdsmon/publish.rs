@@ -70,7 +70,11 @@ impl MonCore {
     }
     /// The same of any map.
     pub(crate) fn fsmap_seen(&self, id: SessionId, m: FsMap) -> FsMap {
-        let cap = self.sessions.get(&id).filter(|s| !s.peer.allow_all).and_then(|s| MonCap::parse(&s.peer.caps).ok());
+        let cap = self
+            .sessions
+            .get(&id)
+            .filter(|s| !s.peer.allow_all)
+            .and_then(|s| MonCap::parse(&s.peer.caps).ok());
         match cap.as_ref().and_then(MonCap::only_fs_names) {
             Some(names) => m.only(&names),
             None => m,

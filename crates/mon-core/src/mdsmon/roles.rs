@@ -205,10 +205,7 @@ mod tests {
 
     fn map(daemons: u64) -> FsMap {
         let mut m = FsMap::empty(Epoch(5));
-        m.filesystems.insert(
-            1,
-            Filesystem { fscid: 1, mds_map: MdsMap::default(), ..Filesystem::default() },
-        );
+        m.filesystems.insert(1, Filesystem { fscid: 1, mds_map: MdsMap::default(), ..Filesystem::default() });
         for g in 1..=daemons {
             insert(&mut m, MdsInfo { global_id: g, name: format!("m{g}"), ..MdsInfo::default() });
         }

@@ -136,18 +136,17 @@ impl MonCore {
         let Some(fscid) = self.mds.peek().mds_roles.get(&gid).copied().filter(|f| *f != FSCID_NONE) else {
             return;
         };
-        let joinable = self
-            .mds
-            .peek()
-            .filesystems
-            .get(&fscid)
-            .is_some_and(|f| !f.mds_map.has_flag(flag::NOT_JOINABLE));
+        let joinable =
+            self.mds.peek().filesystems.get(&fscid).is_some_and(|f| !f.mds_map.has_flag(flag::NOT_JOINABLE));
         let Some(heir) = replacement_for(self.mds.peek(), fscid, info.rank).filter(|_| joinable) else {
             return;
         };
         let who = self.mds.peek().info(heir).map(human).unwrap_or_default();
-        let text =
-            format!("{} is not responding, replacing it as rank {} with standby {who}", human(&info), info.rank);
+        let text = format!(
+            "{} is not responding, replacing it as rank {} with standby {who}",
+            human(&info),
+            info.rank
+        );
         self.clog("cluster", LogPrio::WARN, text);
         self.fail_mds(gid);
         promote(self.mds.next(), heir, fscid, info.rank);
@@ -191,20 +190,17 @@ impl MonCore {
         let next = self.mds.peek();
         let Some(f) = next.filesystems.get(&fscid) else { return };
         let m = &f.mds_map;
-        let eager = next
-            .standby_daemons
-            .values()
-            .find(|i| i.join_fscid == fscid && !i.is_laggy() && !i.is_frozen());
+        let eager =
+            next.standby_daemons.values().find(|i| i.join_fscid == fscid && !i.is_laggy() && !i.is_frozen());
         let (Some(eager), true) = (eager, m.is_resizeable() && !m.has_flag(flag::NOT_JOINABLE)) else {
             return;
         };
-        let other = m
-            .mds_info
-            .values()
-            .find(|i| i.state == state::ACTIVE && i.join_fscid != fscid && !i.is_frozen());
+        let other =
+            m.mds_info.values().find(|i| i.state == state::ACTIVE && i.join_fscid != fscid && !i.is_frozen());
         let Some(other) = other.cloned() else { return };
         let heir = eager.global_id;
-        let text = format!("Dropping low affinity active {} in favor of higher affinity standby.", human(&other));
+        let text =
+            format!("Dropping low affinity active {} in favor of higher affinity standby.", human(&other));
         self.clog("cluster", LogPrio::INFO, text);
         self.fail_mds(other.global_id);
         promote(self.mds.next(), heir, fscid, other.rank);
