@@ -209,11 +209,8 @@ fn rmfailed(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (fscid, rank) = parse_role(core.mds.peek(), &who)
         .map_err(|(_, text)| (Errno::EINVAL, format!("{text}invalid role '{who}'")))?;
     if let Some(f) = core.mds.next().filesystems.get_mut(&fscid) {
+        // It stays in: a daemon that were to create it anew would write over what is there.
         f.mds_map.failed.remove(&rank);
-        // A rank that nobody has and that is not failed is none.
-        if !f.mds_map.up.contains_key(&rank) && !f.mds_map.damaged.contains(&rank) {
-            f.mds_map.in_ranks.remove(&rank);
-        }
     }
     done(format!("removed failed mds.{fscid}:{rank}"))
 }
