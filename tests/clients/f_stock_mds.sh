@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 L=${LOLIGO:-$(dirname "$0")/../../target/debug/loligo}; D=$T/c; M=$T/mnt; mkdir -p "$M" "$D"
 stop() {
-  local n; umount -l "$M" 2>/dev/null; for n in a b; do [ -s "$D/mds-$n/pid" ] && kill -9 "$(cat "$D/mds-$n/pid")" 2>/dev/null; done
+  local n; umount -l "$M" 2>/dev/null || true; for n in a b; do [ -s "$D/mds-$n/pid" ] && kill -9 "$(cat "$D/mds-$n/pid")" 2>/dev/null; done
   "$L" down --dir "$D" >/dev/null 2>&1; true
 }
 trap 'status=$?; [ $status = 0 ] || { tail -n 8 "$D"/mds-*/log "$T"/fuse.log 2>/dev/null; timeout 10 ceph -s; timeout 10 ceph fs dump; }; stop; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT

@@ -210,7 +210,6 @@ fn a_silent_standby_leaves_the_map() {
 #[test]
 fn a_monitor_that_starts_again_gives_everyone_a_whole_grace() {
     let (mut w, a, b) = pair();
-    // (The first look at a new file system sets how many shall stand by.)
     w.advance(1);
     let before = map(&w).clone();
     let mut w = w.restarted();

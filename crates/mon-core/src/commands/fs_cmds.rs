@@ -160,7 +160,7 @@ fn new(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             ),
         );
     }
-    let wanted = a.int("fscid").map(|n| n as i32);
+    let wanted = a.int("fscid").map(|n| i32::try_from(n).unwrap_or(-1));
     if let Some(id) = wanted {
         if !force {
             return fail(Errno::EINVAL, "Pass --force to create a file system with a specific ID");

@@ -53,7 +53,7 @@ pub(super) fn summary(m: &FsMap) -> String {
     for (gid, fscid) in &m.mds_roles {
         let Some(i) = m.info(*gid) else { continue };
         *by_state.entry(i.state).or_insert(0) += 1;
-        if *fscid != FSCID_NONE && n <= FS_NAMED_MAX {
+        if *fscid != FSCID_NONE && n <= FS_NAMED_MAX && i.state != state::STANDBY_REPLAY {
             by_rank.insert((*fscid, i.rank), (i.state, format!("{}={}", i.name, word(i))));
         }
     }
@@ -408,7 +408,7 @@ fn status_json(
     }
     match a.format() {
         Format::JsonPretty => as_json(a, &Value::Object(v)),
-        _ => text(python(&Value::Object(v))),
+        _ => text(python(&Value::Object(v)) + "\n"),
     }
 }
 

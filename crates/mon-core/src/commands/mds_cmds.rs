@@ -115,7 +115,8 @@ pub(super) fn count_by(core: &MonCore, property: &str) -> BTreeMap<String, u64> 
 /// Names of daemons by their host.
 pub(super) fn by_host(core: &MonCore) -> BTreeMap<String, Vec<String>> {
     let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for i in core.mds.map.daemons() {
+    let m = &core.mds.map;
+    for i in m.mds_roles.keys().filter_map(|gid| m.info(*gid)) {
         let host = core.mds.metadata.get(&i.global_id.to_string()).and_then(|m| m.get("hostname"));
         if let Some(h) = host {
             out.entry(h.clone()).or_default().push(i.name.clone());
@@ -151,7 +152,10 @@ fn ok_to_stop(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (active, standby): (BTreeSet<u64>, BTreeSet<u64>) = stopping
         .iter()
         .partition(|g| m.info(**g).is_some_and(|i| i.rank >= 0 && i.state != state::STANDBY_REPLAY));
-    let left = m.standby_daemons.len() as i64 - standby.len() as i64;
+    // Followers count as standbys.
+    let followers: usize =
+        m.filesystems.values().map(|f| f.mds_map.num_in_state(state::STANDBY_REPLAY)).sum();
+    let left = (m.standby_daemons.len() + followers) as i64 - standby.len() as i64;
     if left < active.len() as i64 {
         return fail(
             Errno::EBUSY,
@@ -205,11 +209,8 @@ fn rmfailed(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (fscid, rank) = parse_role(core.mds.peek(), &who)
         .map_err(|(_, text)| (Errno::EINVAL, format!("{text}invalid role '{who}'")))?;
     if let Some(f) = core.mds.next().filesystems.get_mut(&fscid) {
+        // It stays in: a daemon that were to create it anew would write over what is there.
         f.mds_map.failed.remove(&rank);
-        // A rank that nobody has and that is not failed is none.
-        if !f.mds_map.up.contains_key(&rank) && !f.mds_map.damaged.contains(&rank) {
-            f.mds_map.in_ranks.remove(&rank);
-        }
     }
     done(format!("removed failed mds.{fscid}:{rank}"))
 }
@@ -240,10 +241,10 @@ fn freeze(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn set_state(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let gid = need_int(a, "gid")?.max(0) as u64;
     let want = need_int(a, "state")? as i32;
+    let Some(i) = core.mds.peek().info(gid) else { return text_outs("", "") };
     if state::name(want) == "???" || !(0..=state::STOPPING).contains(&want) {
         return fail(Errno::EINVAL, format!("error parsing 'state' string value '{}'", a.text("state")));
     }
-    let Some(i) = core.mds.peek().info(gid) else { return text_outs("", "") };
     if i.rank < 0 {
         // A daemon that waits has no state of its own to set.
         return text_outs("", "");

@@ -137,6 +137,15 @@ const JSON_NEWLINE: &[&str] = &[
     "osd pool get-quota",
     "config-key ls",
     "config-key dump",
+    "osd erasure-code-profile ls",
+    "osd erasure-code-profile get",
+    "osd crush dump",
+    "osd crush rule dump",
+    "osd crush show-tunables",
+    "osd get-require-min-compat-client",
+];
+/// The same, but whose indented JSON has no newline more than it has anyway.
+const COMPACT_NEWLINE: &[&str] = &[
     "mds stat",
     "mds metadata",
     "mds versions",
@@ -147,12 +156,6 @@ const JSON_NEWLINE: &[&str] = &[
     "fs get",
     "fs ls",
     "fs dump",
-    "osd erasure-code-profile ls",
-    "osd erasure-code-profile get",
-    "osd crush dump",
-    "osd crush rule dump",
-    "osd crush show-tunables",
-    "osd get-require-min-compat-client",
 ];
 /// Prefixes whose indented JSON is followed by one more newline even when plain text was asked for.
 const PLAIN_NEWLINE: &[&str] = &["osd crush dump", "osd crush rule dump", "osd crush show-tunables"];
@@ -167,8 +170,9 @@ pub(crate) fn render(a: &Args, v: &Value, plain: impl FnOnce() -> String) -> Cmd
 pub(crate) fn as_json(a: &Args, v: &Value) -> CmdResult {
     match a.format() {
         Format::Json => {
-            let nl = if JSON_NEWLINE.contains(&a.prefix.as_str()) { "\n" } else { "" };
-            text(compact(v) + nl)
+            let prefix = a.prefix.as_str();
+            let nl = JSON_NEWLINE.contains(&prefix) || COMPACT_NEWLINE.contains(&prefix);
+            text(compact(v) + if nl { "\n" } else { "" })
         }
         _ => {
             let list = if a.format() == Format::JsonPretty { JSON_NEWLINE } else { PLAIN_NEWLINE };

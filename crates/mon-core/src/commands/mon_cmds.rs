@@ -353,7 +353,11 @@ fn node_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         Some("osd") => json!(osd),
         Some("mgr") => json!(mgr),
         Some("mds") => json!(super::mds_cmds::by_host(core)),
-        _ => json!({"mon": mon, "osd": osd, "mds": super::mds_cmds::by_host(core), "mgr": mgr}),
+        _ => match super::mds_cmds::by_host(core) {
+            // Without any, stock has no word of them.
+            none if none.is_empty() => json!({"mon": mon, "osd": osd, "mgr": mgr}),
+            mds => json!({"mon": mon, "osd": osd, "mds": mds, "mgr": mgr}),
+        },
     };
     as_json(a, &v)
 }

@@ -6,7 +6,6 @@ use crate::event::{LogLevel, MonEffect, SessionId};
 use messages::{MMdsBeacon, MMdsLoadTargets, MMdsMap, Message, PaxosHeader};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use types::fsmap::FSCID_NONE;
 use types::logentry::LogPrio;
 use types::mdsmap::{MdsInfo, state};
@@ -25,8 +24,8 @@ impl MonCore {
         self.effects.push(MonEffect::Log(level, line));
     }
 
-    /// Answers a beacon with `epoch`, at once or after the next commit.
-    fn beacon_reply(&mut self, id: SessionId, b: &MMdsBeacon, epoch: Epoch, later: bool) {
+    /// Answers a beacon with `epoch`, which is committed by then.
+    fn beacon_reply(&mut self, id: SessionId, b: &MMdsBeacon, epoch: Epoch) {
         let Some(s) = self.sessions.get(&id) else { return };
         let r = MMdsBeacon {
             paxos: PaxosHeader::new(epoch.0.into()),
@@ -39,11 +38,11 @@ impl MonCore {
             ..MMdsBeacon::default()
         };
         let msg = Message::new(&r, s.features());
-        if later { self.send_after_commit(id, msg) } else { self.send(id, msg) }
+        self.send_after_commit(id, msg);
     }
 
     /// Tells a daemon that it is in no map: it starts anew, or ends.
-    fn send_null_mdsmap(&mut self, id: SessionId, later: bool) {
+    fn send_null_mdsmap(&mut self, id: SessionId) {
         let Some(s) = self.sessions.get(&id) else { return };
         let f = s.features();
         let map = self.mds.null_map(None);
@@ -54,7 +53,7 @@ impl MonCore {
             map_fs_name: map.fs_name.clone(),
         };
         let msg = Message::new(&m, f);
-        if later { self.send_after_commit(id, msg) } else { self.send(id, msg) }
+        self.send_after_commit(id, msg);
     }
 
     /// The handler of `mds_beacon`. Beacons wait while a proposal is in flight, so what is decided here is decided on the newest map.
@@ -71,7 +70,7 @@ impl MonCore {
                 LogLevel::Info,
                 format!("mds.{} ({gid}) wants {} but is not in the fsmap", b.name, state::name(b.state)),
             );
-            return self.send_null_mdsmap(id, false);
+            return self.send_null_mdsmap(id);
         };
         if info.state_seq > b.seq || b.state == state::BOOT {
             // Older than what is known, or booted already: stock does not answer.
@@ -82,7 +81,7 @@ impl MonCore {
         self.note_beacon(gid);
         // A daemon that has not seen its newest map may want what that made impossible.
         if seen != effective {
-            return self.beacon_reply(id, &b, effective, false);
+            return self.beacon_reply(id, &b, effective);
         }
         let waits = matches!(info.state, state::STANDBY | state::STANDBY_REPLAY);
         if info.state != b.state {
@@ -90,7 +89,7 @@ impl MonCore {
                 || (info.state == state::STANDBY && b.state == state::DAMAGED)
                 || (matches!(b.state, state::STANDBY | state::STANDBY_REPLAY) && info.rank >= 0);
             if impossible {
-                return self.beacon_reply(id, &b, effective, false);
+                return self.beacon_reply(id, &b, effective);
             }
         }
         self.mds_update(id, b, info);
@@ -149,7 +148,7 @@ impl MonCore {
         self.mds.metadata.set(b.global_id.to_string(), b.sys_info.clone());
         self.mds.health.set(b.global_id.to_string(), b.health.clone());
         let epoch = self.mds.peek().epoch;
-        self.beacon_reply(id, &b, epoch, true);
+        self.beacon_reply(id, &b, epoch);
     }
 
     fn join_fscid(&self, b: &MMdsBeacon) -> i32 {
@@ -162,7 +161,7 @@ impl MonCore {
         if b.compat != info.compat {
             self.clog("cluster", LogPrio::WARN, format!("{} compat changed unexpectedly", human(&info)));
             self.fail_mds(gid);
-            return self.send_null_mdsmap(id, true);
+            return self.send_null_mdsmap(id);
         }
         let fscid = self.mds.peek().mds_roles.get(&gid).copied().unwrap_or(FSCID_NONE);
         let fs_name =
@@ -182,7 +181,7 @@ impl MonCore {
                 );
                 self.clog("cluster", LogPrio::INFO, text);
                 stop(self.mds.next(), gid);
-                return self.send_null_mdsmap(id, true);
+                return self.send_null_mdsmap(id);
             }
             state::DAMAGED if role(self.mds.peek(), gid).is_some() && info.state != state::STANDBY_REPLAY => {
                 let line =
@@ -190,11 +189,11 @@ impl MonCore {
                 self.mds_log(LogLevel::Error, line);
                 let epoch = self.blocklist_mds(&info);
                 damaged(self.mds.next(), gid, epoch);
-                return self.beacon_reply(id, &b, self.mds.map.epoch, true);
+                return self.beacon_reply(id, &b, self.mds.map.epoch);
             }
             state::DAMAGED | state::DNE => {
                 self.fail_mds(gid);
-                return self.beacon_reply(id, &b, self.mds.map.epoch, true);
+                return self.beacon_reply(id, &b, self.mds.map.epoch);
             }
             wanted if wanted != info.state && !transition_valid(info.state, wanted) => {
                 let line = format!(
@@ -224,10 +223,10 @@ impl MonCore {
                 }
             }
             let epoch = self.mds.peek().epoch;
-            return self.beacon_reply(id, &b, epoch, true);
+            return self.beacon_reply(id, &b, epoch);
         }
         let effective = self.mds.effective_epoch(gid);
-        self.beacon_reply(id, &b, effective, self.mds.health.is_dirty());
+        self.beacon_reply(id, &b, effective);
     }
 
     /// Takes over what a daemon complains about, and logs what is new and what is over.
@@ -252,8 +251,7 @@ impl MonCore {
 
     /// Keeps a daemon that is thought dead from writing; the OSDMap epoch that says so.
     fn blocklist_mds(&mut self, info: &MdsInfo) -> Epoch {
-        let until =
-            self.now + Duration::from_secs_f64(self.cfg.num("mon_mds_blocklist_interval").clamp(0.0, 1e9));
+        let until = self.now + self.mds_seconds("mon_mds_blocklist_interval");
         let list = Arc::make_mut(&mut self.osd.next().blocklist);
         for a in &info.addrs.0 {
             list.insert(EntityAddr { kind: AddrType::Any, ..*a }, until);

@@ -142,7 +142,9 @@ pub(crate) fn erase(m: &mut FsMap, gid: u64, blocklisted: Epoch) {
         }
         map.up.remove(&i.rank);
     }
-    map.last_failure_osd_epoch = blocklisted;
+    if blocklisted.0 > 0 {
+        map.last_failure_osd_epoch = blocklisted;
+    }
 }
 
 /// A daemon says that its rank is damaged: nobody takes it before it is repaired.
