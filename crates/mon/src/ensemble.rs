@@ -489,7 +489,7 @@ impl Ensemble {
         let names: std::collections::BTreeSet<&str> = hellos.iter().map(|h| h.name.as_str()).collect();
         let map = w.monmap();
         let others = map.mons.keys().filter(|n| **n != self.name && names.contains(n.as_str())).count();
-        if others + 1 <= map.mons.len() / 2 {
+        if others < map.mons.len() / 2 {
             return;
         }
         tracing::info!(

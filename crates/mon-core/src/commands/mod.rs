@@ -469,3 +469,18 @@ fn show(cmd: &[String]) -> String {
     }
     s
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_any_member_answers_changes_nothing_and_is_found() {
+        assert!(FROM_COMMITTED.is_sorted());
+        for prefix in FROM_COMMITTED.iter().filter(|p| **p != "get_command_descriptions") {
+            if let Some(s) = signature(prefix) {
+                assert!(!s.perm.contains('w'), "{prefix}");
+            }
+        }
+    }
+}
