@@ -8,6 +8,9 @@ use types::fsmap::FSCID_NONE;
 use types::logentry::LogPrio;
 use types::mdsmap::{flag, state};
 
+/// So long without a tick is never normal.
+const TICK_MISSED: Duration = Duration::from_secs(3);
+
 impl MonCore {
     pub(crate) fn mds_tick(&mut self) {
         self.mds_first_standbys();
@@ -100,7 +103,7 @@ impl MonCore {
         let interval = self.mds_seconds("mds_beacon_interval");
         let slept = self.now.since(self.mds.last_tick);
         self.mds.last_tick = self.now;
-        if slept > grace.saturating_sub(interval) {
+        if slept > grace.saturating_sub(interval).max(TICK_MISSED) {
             // It was this monitor that was away: nobody's silence counts.
             let line = format!("resetting beacon timeouts after a delay of {:.1} s", slept.as_secs_f64());
             self.effects.push(MonEffect::Log(LogLevel::Info, line));
