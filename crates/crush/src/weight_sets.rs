@@ -105,7 +105,8 @@ mod tests {
     fn map() -> CrushMap {
         let mut c = CrushMap::new_default(1);
         for i in 0..4 {
-            let loc = Location::from([("host".into(), format!("h{}", i / 2)), ("root".into(), "default".into())]);
+            let loc =
+                Location::from([("host".into(), format!("h{}", i / 2)), ("root".into(), "default".into())]);
             c.create_or_move(i, 65536, &format!("osd.{i}"), &loc).expect("a place");
         }
         c

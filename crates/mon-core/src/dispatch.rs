@@ -72,7 +72,9 @@ impl MonCore {
             for (what, item) in &m.what {
                 // Stock's older name.
                 let what = if what == "osdmap.full" { "osdmap" } else { what.as_str() };
-                if !authz::subscription(&s.peer, what) || (s.subs.len() >= SUBS_MAX && !s.subs.contains_key(what)) {
+                if !authz::subscription(&s.peer, what)
+                    || (s.subs.len() >= SUBS_MAX && !s.subs.contains_key(what))
+                {
                     continue;
                 }
                 if what.starts_with("log-") {
@@ -407,15 +409,7 @@ impl MonCore {
             name => format!("{name}.{}", m.daemon_name),
         };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
-        let d = Daemon {
-            name,
-            metadata,
-            service,
-            status,
-            since: self.now,
-            gid,
-            ..Daemon::default()
-        };
+        let d = Daemon { name, metadata, service, status, since: self.now, gid, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
         // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
         let c = MMgrConfigure { stats_period_secs: 5, stats_threshold: 11, ..MMgrConfigure::default() };

@@ -154,10 +154,8 @@ impl MonCore {
     fn osd_checks(&self, b: &mut Builder) {
         let m = &self.osd.map;
         let crush = &m.crush;
-        let down: BTreeSet<OsdId> = m
-            .osds()
-            .filter(|o| m.is_down(*o) && m.is_in(*o) && m.state_of(*o) & state::NEW == 0)
-            .collect();
+        let down: BTreeSet<OsdId> =
+            m.osds().filter(|o| m.is_down(*o) && m.is_in(*o) && m.state_of(*o) & state::NEW == 0).collect();
         if m.num_osds() == 0 {
             // Stock says so by TOO_FEW_OSDS alone.
         } else if !down.is_empty() {
@@ -307,7 +305,8 @@ impl MonCore {
             .map(|o| format!("osd.{o} has flags {}", state::names(m.state_of(o) & bits).join(",")))
             .chain(m.crush_node_flags.iter().map(|(id, f)| {
                 let kind = m.crush.bucket(*id).map_or(0, |b| i32::from(b.kind));
-                let (kind, name) = (crushutil::type_name(&m.crush, kind), crushutil::item_name(&m.crush, *id));
+                let (kind, name) =
+                    (crushutil::type_name(&m.crush, kind), crushutil::item_name(&m.crush, *id));
                 format!("{kind} {name} has flags {}", state::names(f & bits).join(","))
             }))
             .chain(m.device_class_flags.iter().map(|(id, f)| {

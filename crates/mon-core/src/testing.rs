@@ -88,7 +88,8 @@ impl World {
     pub fn open_disk(disk: Disk) -> World {
         let env = Rc::new(TestEnv::new(2));
         let core = MonCore::new(config(), disk.clone(), env.clone()).expect("the store opens");
-        let mut w = World { core, env, disk, sent: Vec::new(), lines: Vec::new(), next_session: 1, next_tid: 1 };
+        let mut w =
+            World { core, env, disk, sent: Vec::new(), lines: Vec::new(), next_session: 1, next_tid: 1 };
         w.event(MonEvent::Tick);
         w.event(MonEvent::Metadata(vec![("hostname".to_owned(), "test".to_owned())]));
         w.event(MonEvent::MgrAddrs(address(6800)));
@@ -272,8 +273,7 @@ impl World {
 
     /// Everything in the store that is secret, as text: keys, and the texts that begin with `sEcReT`.
     pub fn secrets(&self) -> Vec<String> {
-        let mut out: Vec<String> =
-            self.core.auth().sorted().iter().map(|(_, e)| e.key.to_base64()).collect();
+        let mut out: Vec<String> = self.core.auth().sorted().iter().map(|(_, e)| e.key.to_base64()).collect();
         for (_, r) in self.core.auth().rotating.iter() {
             out.extend(r.secrets.values().map(|k| k.key.to_base64()));
         }

@@ -94,7 +94,8 @@ fn who(role: Role, may: impl Fn(&Peer) -> bool) -> String {
 }
 
 fn args(prefix: &str) -> Args {
-    let text = if prefix.starts_with('{') { prefix.to_owned() } else { format!(r#"{{"prefix":"{prefix}"}}"#) };
+    let text =
+        if prefix.starts_with('{') { prefix.to_owned() } else { format!(r#"{{"prefix":"{prefix}"}}"#) };
     Args::parse(&[text]).expect("a command")
 }
 
@@ -103,7 +104,8 @@ fn table() -> String {
     for (letter, entity, mon, mgr) in CALLERS {
         let _ = writeln!(out, "# {letter} {entity}: {mon} | {mgr}");
     }
-    out += "\n# Commands: sent to the monitor, to the manager, by tell to a monitor, by tell to the manager.\n";
+    out +=
+        "\n# Commands: sent to the monitor, to the manager, by tell to a monitor, by tell to the manager.\n";
     let mut rows = commands::prefixes();
     rows.extend(WITH_ARGS);
     for prefix in rows {
@@ -120,7 +122,8 @@ fn table() -> String {
     out += "\n# Subscriptions.\n";
     let more = ["osdmap.full", "kv:config/", "kv:", "kv", "config-key", "auth", "nonsense"];
     for name in authz::SUBSCRIPTIONS.iter().map(|s| s.0).chain(more) {
-        let _ = writeln!(out, "{} {name}", who(Role::Mon, |p| authz::subscription(p, &name.replace('*', "x"))));
+        let _ =
+            writeln!(out, "{} {name}", who(Role::Mon, |p| authz::subscription(p, &name.replace('*', "x"))));
     }
     out += "\n# Messages: at the monitor, at the manager.\n";
     for kind in messages::kinds::ALL {
@@ -148,15 +151,23 @@ fn every_command_subscription_and_message_is_allowed_to_whom_the_table_says() {
         .filter(|l| !golden.lines().any(|g| g == *l))
         .chain(golden.lines().filter(|g| !now.lines().any(|l| l == *g)))
         .collect();
-    assert!(now == golden, "tests/golden/authz.txt says otherwise (LOLIGO_RECORD=1 writes it):\n{}", changed.join("\n"));
+    assert!(
+        now == golden,
+        "tests/golden/authz.txt says otherwise (LOLIGO_RECORD=1 writes it):\n{}",
+        changed.join("\n")
+    );
 }
 
 #[test]
 fn a_session_without_caps_gets_nothing_from_any_command() {
     let mut w = World::new(1);
     for prefix in commands::prefixes() {
-        for (role, way) in [(Role::Mon, Way::Service), (Role::Mon, Way::Tell), (Role::Mgr, Way::Service), (Role::Mgr, Way::Tell)]
-        {
+        for (role, way) in [
+            (Role::Mon, Way::Service),
+            (Role::Mon, Way::Tell),
+            (Role::Mgr, Way::Service),
+            (Role::Mgr, Way::Tell),
+        ] {
             let before = w.disk.get("osdmap/full/00000000000000000001").cloned();
             let (ret, text, data) = w.command_as(role, way, "client.x", "", prefix);
             let wanted = if authz::known(role, way, prefix) { -13 } else { -22 };
@@ -178,7 +189,8 @@ fn a_session_without_caps_gets_nothing_from_any_command() {
 #[test]
 fn read_rights_reach_no_secret() {
     let mut w = World::new(1);
-    let (ret, text, _) = w.command(Role::Mon, r#"{"prefix":"config-key set","key":"dm-crypt/x","val":"sEcReT-1"}"#);
+    let (ret, text, _) =
+        w.command(Role::Mon, r#"{"prefix":"config-key set","key":"dm-crypt/x","val":"sEcReT-1"}"#);
     assert_eq!(ret, 0, "{text}");
     for (who, name) in [("mgr", "mgr/influx/password"), ("client.rgw", "mgr/x/secret_key")] {
         let set = format!(r#"{{"prefix":"config set","who":"{who}","name":"{name}","value":"sEcReT-2"}}"#);
@@ -202,10 +214,23 @@ fn read_rights_reach_no_secret() {
         all.push(format!(r#"{{"prefix":"{p}",{rest}}}"#));
         all.push(format!(r#"{{"prefix":"{p}","format":"json",{rest}}}"#));
     }
-    for caps in ["allow r", "profile read-only", "profile rbd", "profile fs-client", "profile osd", "profile bootstrap-osd"] {
+    for caps in [
+        "allow r",
+        "profile read-only",
+        "profile rbd",
+        "profile fs-client",
+        "profile osd",
+        "profile bootstrap-osd",
+    ] {
         for role in [Role::Mon, Role::Mgr] {
             for c in &all {
-                let (_, text, data) = w.command_as(role, Way::Service, "client.x", if role == Role::Mgr { "allow r" } else { caps }, c);
+                let (_, text, data) = w.command_as(
+                    role,
+                    Way::Service,
+                    "client.x",
+                    if role == Role::Mgr { "allow r" } else { caps },
+                    c,
+                );
                 let seen = format!("{text}{}", String::from_utf8_lossy(&data));
                 for s in &secrets {
                     assert!(!seen.contains(s.as_str()), "{c} shows a secret to {caps}: {seen}");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use types::osdmap::{OsdMap, release};
 use types::pgstat::pg_state;
-use types::{Errno, Epoch, OsdId, PgId, PoolId, Utime};
+use types::{Epoch, Errno, OsdId, PgId, PoolId, Utime};
 
 pub(super) const TABLE: &[(&str, Handler)] = &[
     ("balancer status", status),
@@ -33,8 +33,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
 
 /// Plans kept at once.
 const PLANS_MAX: usize = 100;
-const NOTHING: &str =
-    "Unable to find further optimization, or pool(s) pg_num is decreasing, or distribution is already perfect";
+const NOTHING: &str = "Unable to find further optimization, or pool(s) pg_num is decreasing, or distribution is already perfect";
 
 /// A computed plan: what the upmaps of some PGs become.
 #[derive(Clone, Debug, Default)]
@@ -173,8 +172,12 @@ fn compute(core: &MonCore, pools: &[PoolId]) -> Plan {
     let before = upmaps::score(&m, pools).0;
     upmaps::optimize(&mut m, pools, limits(core));
     let old = &core.osd.map.pg_upmap_items;
-    let mut items: BTreeMap<PgId, Vec<(OsdId, OsdId)>> =
-        m.pg_upmap_items.iter().filter(|(pg, i)| old.get(pg) != Some(i)).map(|(pg, i)| (*pg, i.clone())).collect();
+    let mut items: BTreeMap<PgId, Vec<(OsdId, OsdId)>> = m
+        .pg_upmap_items
+        .iter()
+        .filter(|(pg, i)| old.get(pg) != Some(i))
+        .map(|(pg, i)| (*pg, i.clone()))
+        .collect();
     items.extend(old.keys().filter(|pg| !m.pg_upmap_items.contains_key(pg)).map(|pg| (*pg, Vec::new())));
     Plan { epoch: m.epoch, items, before, after: upmaps::score(&m, pools).0 }
 }

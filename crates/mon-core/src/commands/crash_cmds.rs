@@ -59,7 +59,13 @@ fn parse_stamp(t: &str) -> Option<Utime> {
     let (hms, frac) = time.split_once('.').unwrap_or((time, "0"));
     let mut h = hms.split(':').map(|x| x.parse::<u64>().ok());
     let (hh, mm, ss) = (h.next()??, h.next()??, h.next()??);
-    if !(1970..2100).contains(&y) || !(1..=12).contains(&m) || !(1..=31).contains(&day) || hh > 24 || mm > 60 || ss > 60 {
+    if !(1970..2100).contains(&y)
+        || !(1..=12).contains(&m)
+        || !(1..=31).contains(&day)
+        || hh > 24
+        || mm > 60
+        || ss > 60
+    {
         return None;
     }
     // Days since 1970 of the civil calendar.
@@ -256,7 +262,10 @@ mod tests {
     fn stamps_are_read_as_seconds_since_1970() {
         let t = parse_stamp("2026-11-27T10:00:00.250000Z").expect("a stamp");
         assert_eq!(t.to_string(), "2026-11-27T10:00:00.250000+0000");
-        assert_eq!(parse_stamp("2000-02-29 00:00:01").expect("a stamp").to_string(), "2000-02-29T00:00:01.000000+0000");
+        assert_eq!(
+            parse_stamp("2000-02-29 00:00:01").expect("a stamp").to_string(),
+            "2000-02-29T00:00:01.000000+0000"
+        );
         for bad in ["", "x", "2026-13-01T00:00:00Z", "2026-11-27", "9999-01-01T00:00:00"] {
             assert!(parse_stamp(bad).is_none(), "{bad}");
         }

@@ -100,7 +100,8 @@ fn rules_by_class(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         return fail(Errno::ENOENT, format!("failed to get rules by class '{class}'"));
     };
     let shadows: BTreeSet<i32> = c.class_bucket.values().filter_map(|m| m.get(&id)).copied().collect();
-    let takes = |r: &crush::Rule| r.steps.iter().any(|s| s.op == crush::op::TAKE && shadows.contains(&s.arg1));
+    let takes =
+        |r: &crush::Rule| r.steps.iter().any(|s| s.op == crush::op::TAKE && shadows.contains(&s.arg1));
     let names: Vec<&str> = c
         .rules
         .iter()
@@ -192,8 +193,11 @@ pub(super) fn weight_sets_json(c: &CrushMap) -> Map<String, Value> {
                 let mut m = Map::new();
                 m.insert("bucket_id".into(), (-1 - *index as i32).into());
                 if !a.weight_set.is_empty() {
-                    let sets: Vec<Vec<f64>> =
-                        a.weight_set.iter().map(|s| s.iter().map(|w| f64::from(*w) / 65536.0).collect()).collect();
+                    let sets: Vec<Vec<f64>> = a
+                        .weight_set
+                        .iter()
+                        .map(|s| s.iter().map(|w| f64::from(*w) / 65536.0).collect())
+                        .collect();
                     m.insert("weight_set".into(), json!(sets));
                 }
                 if !a.ids.is_empty() {

@@ -32,8 +32,17 @@ fn get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 /// Defaults of a plugin, beside those of every profile.
 fn defaults(plugin: &str, p: &Profile) -> &'static [(&'static str, &'static str)] {
     match plugin {
-        "jerasure" if p.get("technique").is_some_and(|t| t.starts_with("cauchy") || t == "liberation" || t == "blaum_roth") => {
-            &[("k", "7"), ("m", "3"), ("packetsize", "2048"), ("w", "8"), ("jerasure-per-chunk-alignment", "false")]
+        "jerasure"
+            if p.get("technique")
+                .is_some_and(|t| t.starts_with("cauchy") || t == "liberation" || t == "blaum_roth") =>
+        {
+            &[
+                ("k", "7"),
+                ("m", "3"),
+                ("packetsize", "2048"),
+                ("w", "8"),
+                ("jerasure-per-chunk-alignment", "false"),
+            ]
         }
         "jerasure" => &[
             ("k", "7"),
@@ -90,7 +99,8 @@ fn normalize(p: &mut Profile) -> Result<(), (Errno, String)> {
         }
         other => {
             let at = format!("/usr/lib/ceph/erasure-code/libec_{other}.so");
-            let text = format!("load dlopen({at}): {at}: cannot open shared object file: No such file or directory");
+            let text =
+                format!("load dlopen({at}): {at}: cannot open shared object file: No such file or directory");
             return Err((Errno::EIO, text));
         }
     }
@@ -140,7 +150,10 @@ fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     p.extend(given);
     if p.keys().any(|k| k.starts_with("ruleset-")) && !force {
-        return fail(Errno::EINVAL, "property names beginning with 'ruleset-' are no longer supported; use 'crush-' instead");
+        return fail(
+            Errno::EINVAL,
+            "property names beginning with 'ruleset-' are no longer supported; use 'crush-' instead",
+        );
     }
     normalize(&mut p)?;
     if let Some(have) = core.osd.peek().erasure_code_profiles.get(&name) {

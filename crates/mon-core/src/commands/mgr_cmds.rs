@@ -234,11 +234,8 @@ impl Offline {
                 continue;
             }
             let left = real().filter(|o| !ids.contains(o)).count();
-            let (min, size) = core
-                .osd
-                .map
-                .pool(pg.pool)
-                .map_or((1, 1), |p| (usize::from(p.min_size), usize::from(p.size)));
+            let (min, size) =
+                core.osd.map.pool(pg.pool).map_or((1, 1), |p| (usize::from(p.min_size), usize::from(p.size)));
             let list = if s.state & pg_state::ACTIVE == 0 {
                 &mut r.bad_already
             } else if left < min {

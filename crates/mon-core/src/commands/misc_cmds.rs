@@ -72,13 +72,13 @@ fn advise(core: &MonCore) -> Vec<Advice> {
     for (id, p) in m.pools.iter() {
         let reach = upmaps::reach(m, *id).unwrap_or_default();
         let osds: Vec<OsdId> = reach.weights.keys().copied().collect();
-        let capacity: u64 =
-            osds.iter().filter_map(|o| core.pgmap.osds.get(o)).map(|s| s.statfs.total).sum();
+        let capacity: u64 = osds.iter().filter_map(|o| core.pgmap.osds.get(o)).map(|s| s.statfs.total).sum();
         let s = core.pgmap.pool_stat(*id);
         let logical = s.stats.sum.num_bytes.max(0) as u64;
         let rate = f64::from(p.size);
         let target_ratio = option(p, "target_size_ratio").unwrap_or(0.0);
-        let target_bytes = if target_ratio > 0.0 { 0.0 } else { option(p, "target_size_bytes").unwrap_or(0.0) };
+        let target_bytes =
+            if target_ratio > 0.0 { 0.0 } else { option(p, "target_size_bytes").unwrap_or(0.0) };
         let raw = logical as f64 * rate;
         let r = roots.entry(osds).or_insert((capacity, 0.0));
         r.1 += target_ratio;
@@ -108,7 +108,8 @@ fn advise(core: &MonCore) -> Vec<Advice> {
             x.effective = x.target_ratio / ratios;
         }
         let used = x.raw / cap;
-        x.ratio = if x.effective > 0.0 { used.max(x.effective) } else { used.max(x.target_bytes * x.rate / cap) };
+        x.ratio =
+            if x.effective > 0.0 { used.max(x.effective) } else { used.max(x.target_bytes * x.rate / cap) };
         let target = osds.len() as f64 * per_osd;
         let want = x.ratio * target / x.rate * x.bias;
         x.ideal = want as u64;
@@ -163,7 +164,7 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     ] {
         t.define(h, al, al);
     }
-    let size = |n: u64| if n == 0 { "0".to_owned() } else { super::mgr_cmds::short(n) };
+    let size = short;
     for x in &list {
         let p = m.pool(x.id).cloned().unwrap_or_default();
         let if_set = |on: bool, s: String| if on { s } else { String::new() };
@@ -172,7 +173,7 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             size(x.logical),
             if_set(x.target_bytes > 0.0, size(x.target_bytes as u64)),
             format!("{:?}", x.rate),
-            super::mgr_cmds::short(x.capacity),
+            short(x.capacity),
             format!("{:.4}", x.ratio),
             if_set(x.target_ratio > 0.0, format!("{:.4}", x.target_ratio)),
             if_set(x.effective > 0.0, format!("{:.4}", x.effective)),
@@ -185,6 +186,23 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     // The module's tables pad the last column too.
     text(t.to_string().lines().map(|x| format!("{x}  \n")).collect::<String>())
+}
+
+/// At most five figures and a unit, as the module writes sizes.
+fn short(bytes: u64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let mut unit = 0;
+    while unit + 1 < units.len() && (bytes / 1024u64.pow(unit as u32)).to_string().len() > 5 {
+        unit += 1;
+    }
+    if unit == 0 {
+        return bytes.to_string();
+    }
+    let t: String = format!("{:?}", bytes as f64 / 1024f64.powi(unit as i32)).chars().take(5).collect();
+    match t.strip_suffix('.') {
+        Some(t) => format!(" {t}{}", units[unit]),
+        None => t + units[unit],
+    }
 }
 
 fn root_of(core: &MonCore, p: &PgPool) -> i32 {
@@ -256,7 +274,8 @@ fn device_by(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let by_host = a.prefix == "device ls-by-host";
     let who = need(a, if by_host { "host" } else { "who" })?;
     let mut all = devices(core);
-    all.values_mut().for_each(|u| u.retain(|(o, h, _)| if by_host { *h == who } else { format!("osd.{o}") == who }));
+    all.values_mut()
+        .for_each(|u| u.retain(|(o, h, _)| if by_host { *h == who } else { format!("osd.{o}") == who }));
     all.retain(|_, u| !u.is_empty());
     let v: Vec<Value> = all.iter().map(|(id, u)| device_json(id, u)).collect();
     render(a, &Value::Array(v), || {

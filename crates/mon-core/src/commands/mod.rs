@@ -33,10 +33,10 @@ mod upmap_cmds;
 
 pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
-pub use df::{pool_max_avail, pool_used_bytes};
-pub use mon_cmds::mon_status_json;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
+pub use df::{pool_max_avail, pool_used_bytes};
+pub use mon_cmds::mon_status_json;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
 
 use crate::authz::{self, Way};
@@ -229,8 +229,7 @@ pub(crate) const FLAG_TELL: u32 = 33;
 pub(crate) fn signatures() -> &'static [Signature] {
     static ROWS: OnceLock<Vec<Signature>> = OnceLock::new();
     ROWS.get_or_init(|| {
-        let handlers: BTreeMap<&str, Handler> =
-            families().iter().flat_map(|t| t.iter().copied()).collect();
+        let handlers: BTreeMap<&str, Handler> = families().iter().flat_map(|t| t.iter().copied()).collect();
         let row = |l: &'static str| {
             let mut f = l.split('\t');
             let (prefix, module, perm) = (f.next()?, f.next()?, f.next()?);
@@ -323,7 +322,11 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         }
         return err(Errno::EACCES, denial(ctx).to_owned());
     }
-    if row.perm.contains('w') && !silent && !args.prefix.starts_with("config-key") && !args.prefix.starts_with("log") {
+    if row.perm.contains('w')
+        && !silent
+        && !args.prefix.starts_with("config-key")
+        && !args.prefix.starts_with("log")
+    {
         audit(core, ctx, cmd, ": dispatch");
     }
     match (row.handler)(core, &args, ctx) {

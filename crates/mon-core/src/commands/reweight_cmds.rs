@@ -60,11 +60,16 @@ fn utilization(core: &MonCore) -> Result<Loads, (Errno, String)> {
     let least = core.cfg.num("mon_reweight_min_bytes_per_osd") as u64;
     let edom = |t: String| Err((Errno::EDOM, t));
     if sum.total / n < least {
-        return edom(format!("Refusing to reweight: we only have {} kb across all osds!\nFAILED reweight-by-pg", sum.total / 1024));
+        return edom(format!(
+            "Refusing to reweight: we only have {} kb across all osds!\nFAILED reweight-by-pg",
+            sum.total / 1024
+        ));
     }
     if sum.used_raw() / n < least {
         let used = sum.used_raw() / 1024;
-        return edom(format!("Refusing to reweight: we only have {used} kb used across all osds!\nFAILED reweight-by-pg"));
+        return edom(format!(
+            "Refusing to reweight: we only have {used} kb used across all osds!\nFAILED reweight-by-pg"
+        ));
     }
     let of = |used: u64, total: u64| if total > 0 { used as f64 / total as f64 } else { 0.0 };
     let by = core.pgmap.osds.iter().map(|(o, s)| (*o, of(s.statfs.used_raw(), s.statfs.total))).collect();
@@ -85,7 +90,9 @@ fn pg_loads(core: &MonCore, pools: &BTreeSet<PoolId>) -> Result<Loads, (Errno, S
     let copies: u64 = n.values().sum();
     let osds = n.len() as u64;
     if osds == 0 || copies / osds < core.cfg.num("mon_reweight_min_pgs_per_osd") as u64 {
-        let t = format!("Refusing to reweight: we only have {copies} PGs across {osds} osds!\nFAILED reweight-by-pg");
+        let t = format!(
+            "Refusing to reweight: we only have {copies} PGs across {osds} osds!\nFAILED reweight-by-pg"
+        );
         return Err((Errno::EDOM, t));
     }
     let weight = |o: OsdId| f64::from(to_f32(weight_of(&m.crush, o.0)));
@@ -255,6 +262,10 @@ fn reweightn(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     list.iter().for_each(|(o, w)| set_weight(core.osd.next(), *o, *w));
     let mut text = String::from("reweighted ");
-    text += &list.iter().map(|(o, w)| format!("osd.{o} to {} ({w:x})", fmt_g(f64::from(to_f32(*w)), 6))).collect::<Vec<_>>().join(", ");
+    text += &list
+        .iter()
+        .map(|(o, w)| format!("osd.{o} to {} ({w:x})", fmt_g(f64::from(to_f32(*w)), 6)))
+        .collect::<Vec<_>>()
+        .join(", ");
     done(text)
 }

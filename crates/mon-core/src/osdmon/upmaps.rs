@@ -144,7 +144,8 @@ impl Load {
             }
         }
         let sum: f64 = weight.values().sum();
-        let share = weight.iter().map(|(o, w)| (*o, if sum > 0.0 { copies * w / sum } else { 0.0 })).collect();
+        let share =
+            weight.iter().map(|(o, w)| (*o, if sum > 0.0 { copies * w / sum } else { 0.0 })).collect();
         Load { pgs, share }
     }
     fn deviation(&self, o: OsdId) -> f64 {
@@ -260,7 +261,10 @@ mod tests {
     fn map(hosts: i32, per_host: i32, pg_num: u32, domain: &str) -> OsdMap {
         let mut c = CrushMap::new_default(1);
         for i in 0..hosts * per_host {
-            let loc = [("host".to_owned(), format!("h{}", i / per_host)), ("root".to_owned(), "default".to_owned())];
+            let loc = [
+                ("host".to_owned(), format!("h{}", i / per_host)),
+                ("root".to_owned(), "default".to_owned()),
+            ];
             c.create_or_move(i, 65536, &format!("osd.{i}"), &loc.into()).expect("a place");
         }
         let rule = c.add_simple_rule("r", "default", domain, None, crush::RuleMode::Firstn).expect("a rule");
@@ -320,7 +324,10 @@ mod tests {
         let to = kept.values().next().expect("one")[0].1;
         Arc::make_mut(&mut m.osd_weight)[to.0 as usize] = 0;
         prune(&mut m);
-        assert!(m.pg_upmap_items.values().flatten().all(|(_, t)| *t != to), "none leads to an OSD that is out");
+        assert!(
+            m.pg_upmap_items.values().flatten().all(|(_, t)| *t != to),
+            "none leads to an OSD that is out"
+        );
         // Two replicas on one host.
         let pg = PgId { pool: PoolId(1), seed: 1 };
         let up = m.pg_to_raw_osds(pg);
