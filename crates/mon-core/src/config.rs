@@ -84,6 +84,8 @@ impl Who {
                 _ => return None,
             }
         }
+        // Stock names the place before the class.
+        masks.sort_by_key(|m| m.starts_with("class:"));
         who.mask = masks.join("/");
         Some(who)
     }
@@ -95,11 +97,12 @@ impl Who {
             format!("{}/{}/{option}", self.section, self.mask)
         }
     }
-    /// Splits a key.
+    /// Splits a key. Masks are what has a colon; the rest is the option, which may have slashes (`mgr/balancer/mode`).
     pub fn split(key: &str) -> (Who, String) {
         let mut parts: Vec<&str> = key.split('/').collect();
-        let option = parts.pop().unwrap_or_default().to_owned();
-        let section = if parts.is_empty() { "global".to_owned() } else { parts.remove(0).to_owned() };
+        let section = if parts.len() > 1 { parts.remove(0).to_owned() } else { "global".to_owned() };
+        let masks = parts.iter().take(parts.len().saturating_sub(1)).take_while(|p| p.contains(':')).count();
+        let option = parts.split_off(masks).join("/");
         (Who { section, mask: parts.join("/") }, option)
     }
     /// 0 for global, 1 for a type, 2 for an id.
@@ -108,7 +111,10 @@ impl Who {
     }
     fn matches(&self, entity: &str, host: &str, class: &str) -> bool {
         let kind = entity.split_once('.').map_or(entity, |(k, _)| k);
-        if self.section != "global" && self.section != kind && self.section != entity {
+        // `client.foo` is for `client.foo.bar` too.
+        let below =
+            entity.strip_prefix(self.section.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+        if self.section != "global" && self.section != kind && !below {
             return false;
         }
         self.mask.is_empty()
@@ -190,7 +196,8 @@ impl ConfigMon {
             if !who.matches(entity, host, class) {
                 continue;
             }
-            let rank = who.depth() * 2 + usize::from(!who.mask.is_empty());
+            let depth = if who.section == "global" { 0 } else { 1 + who.section.matches('.').count() };
+            let rank = depth * 2 + usize::from(!who.mask.is_empty());
             if found.get(&option).is_none_or(|f| f.0 <= rank) {
                 found.insert(option, (rank, who, value.clone()));
             }
@@ -220,7 +227,15 @@ mod tests {
         assert_eq!(get("osd.2", ""), "t");
         assert_eq!(get("osd.2", "ssd"), "m");
         assert_eq!(get("client.x", ""), "g");
-        assert_eq!(c.version(), 4);
+        set(&mut c, "client.foo/a", "f");
+        set(&mut c, "client.foo.bar/a", "b");
+        let mut b = Batch::default();
+        c.stage(&mut b);
+        c.commit(&b);
+        let get = |e: &str| c.effective(e, "h", "").get("a").map(|x| x.1.clone()).unwrap();
+        assert_eq!((get("client.foo.x"), get("client.foo.bar.x")), ("f".into(), "b".into()));
+        assert_eq!(get("client.foobar"), "g");
+        assert_eq!(c.version(), 6);
     }
 
     #[test]
@@ -228,5 +243,12 @@ mod tests {
         assert!(Who::parse("zzz").is_none());
         assert_eq!(Who::parse("osd/host:x").unwrap().key("o"), "osd/host:x/o");
         assert_eq!(Who::split("osd/host:x/o").0, Who::parse("osd/host:x").unwrap());
+        let (who, option) = Who::split("mgr/mgr/balancer/mode");
+        assert_eq!(
+            (who.section.as_str(), who.mask.as_str(), option.as_str()),
+            ("mgr", "", "mgr/balancer/mode")
+        );
+        let (who, option) = Who::split("osd.0/host:a/class:b/mgr/x/y");
+        assert_eq!((who.mask.as_str(), option.as_str()), ("host:a/class:b", "mgr/x/y"));
     }
 }

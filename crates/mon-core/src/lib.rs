@@ -28,6 +28,7 @@ pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
+mod prometheus;
 mod session;
 mod table;
 pub mod testing;

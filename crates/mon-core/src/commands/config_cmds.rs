@@ -82,6 +82,9 @@ impl Veil {
 }
 
 fn opt_level(name: &str) -> (&'static str, bool) {
+    if name.starts_with("mgr/") {
+        return ("advanced", true);
+    }
     options::find(name).map_or(("unknown", false), |o| (o.level, o.runtime))
 }
 

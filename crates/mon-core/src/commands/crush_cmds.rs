@@ -53,7 +53,11 @@ pub(super) fn edit<T>(
     let mut c = (*core.osd.peek().crush).clone();
     let t = f(&mut c).map_err(|e| (errno(&e), e.to_string()))?;
     readable(&c)?;
-    core.osd.next().crush = Arc::new(c);
+    let m = core.osd.next();
+    if m.crush_node_flags.keys().any(|id| c.item_name(*id).is_none()) {
+        Arc::make_mut(&mut m.crush_node_flags).retain(|id, _| c.item_name(*id).is_some());
+    }
+    m.crush = Arc::new(c);
     Ok(t)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Args, CmdResult, Ctx, Handler, done, fail, need, render};
 use crate::core::MonCore;
-use crate::fmt::pretty_timespan_exact;
+use crate::fmt::pretty_timespan_span;
 use crate::health::{Checks, Mute, Severity};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(super) fn muted_text(core: &MonCore) -> Option<String> {
         .iter()
         .map(|(code, m)| {
             if m.until > core.now {
-                format!("{code}({})", pretty_timespan_exact(m.until.since(core.now).as_secs()))
+                format!("{code}({})", pretty_timespan_span(m.until.since(core.now).as_secs_f64()))
             } else {
                 code.clone()
             }
@@ -116,7 +116,7 @@ fn mute(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         None => None,
         Some(t) => match parse_ttl(&t) {
             Some(d) => Some(d),
-            None => return fail(Errno::EINVAL, "not a valid duration"),
+            None => return fail(Errno::EINVAL, format!("invalid duration: {t} (expected digit)")),
         },
     };
     let checks = core.checks();

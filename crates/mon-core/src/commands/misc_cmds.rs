@@ -164,7 +164,7 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     ] {
         t.define(h, al, al);
     }
-    let size = |n: u64| if n == 0 { "0".to_owned() } else { super::mgr_cmds::short(n) };
+    let size = short;
     for x in &list {
         let p = m.pool(x.id).cloned().unwrap_or_default();
         let if_set = |on: bool, s: String| if on { s } else { String::new() };
@@ -173,7 +173,7 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             size(x.logical),
             if_set(x.target_bytes > 0.0, size(x.target_bytes as u64)),
             format!("{:?}", x.rate),
-            super::mgr_cmds::short(x.capacity),
+            short(x.capacity),
             format!("{:.4}", x.ratio),
             if_set(x.target_ratio > 0.0, format!("{:.4}", x.target_ratio)),
             if_set(x.effective > 0.0, format!("{:.4}", x.effective)),
@@ -186,6 +186,23 @@ fn autoscale_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     // The module's tables pad the last column too.
     text(t.to_string().lines().map(|x| format!("{x}  \n")).collect::<String>())
+}
+
+/// At most five figures and a unit, as the module writes sizes.
+fn short(bytes: u64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let mut unit = 0;
+    while unit + 1 < units.len() && (bytes / 1024u64.pow(unit as u32)).to_string().len() > 5 {
+        unit += 1;
+    }
+    if unit == 0 {
+        return bytes.to_string();
+    }
+    let t: String = format!("{:?}", bytes as f64 / 1024f64.powi(unit as i32)).chars().take(5).collect();
+    match t.strip_suffix('.') {
+        Some(t) => format!(" {t}{}", units[unit]),
+        None => t + units[unit],
+    }
 }
 
 fn root_of(core: &MonCore, p: &PgPool) -> i32 {

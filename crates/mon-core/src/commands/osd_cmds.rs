@@ -434,6 +434,15 @@ fn set_compat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let Some(r) = release::parse(&v) else {
         return fail(Errno::EINVAL, format!("version {v} is not recognized"));
     };
+    let used = super::osd_dump::min_compat(core.osd.peek());
+    if release::parse(used).is_some_and(|u| r < u) {
+        return fail(
+            Errno::EPERM,
+            format!(
+                "osdmap current utilizes features that require {used}; cannot set require_min_compat_client below that to {v}"
+            ),
+        );
+    }
     core.osd.next().require_min_compat_client = r;
     done(format!("set require_min_compat_client to {v}"))
 }

@@ -274,7 +274,8 @@ pub(super) fn map_json(m: &OsdMap) -> Value {
 }
 
 /// The oldest client that can use the map's features.
-fn min_compat(m: &OsdMap) -> &'static str {
+/// The oldest release whose clients can work with the map.
+pub(super) fn min_compat(m: &OsdMap) -> &'static str {
     if !m.pg_upmap.is_empty() || !m.pg_upmap_items.is_empty() { "luminous" } else { "jewel" }
 }
 

@@ -26,18 +26,19 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd destroy-actual", destroy),
     ("osd purge", purge),
     ("osd purge-actual", purge),
+    ("osd purge-new", purge),
     ("osd reweight", reweight),
     ("osd primary-affinity", affinity),
     ("osd set-group", group),
     ("osd unset-group", group),
-    ("osd add-noup", no_flag),
-    ("osd add-nodown", no_flag),
-    ("osd add-noin", no_flag),
-    ("osd add-noout", no_flag),
-    ("osd rm-noup", no_flag),
-    ("osd rm-nodown", no_flag),
-    ("osd rm-noin", no_flag),
-    ("osd rm-noout", no_flag),
+    ("osd add-noup", group),
+    ("osd add-nodown", group),
+    ("osd add-noin", group),
+    ("osd add-noout", group),
+    ("osd rm-noup", group),
+    ("osd rm-nodown", group),
+    ("osd rm-noin", group),
+    ("osd rm-noout", group),
 ];
 
 /// `mon_max_osd`.
@@ -118,8 +119,13 @@ fn new(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
         },
     };
     let lockbox = secrets.get("cephx_lockbox_secret").cloned();
-    if let (Some(_), None) = (&lockbox, secrets.get("dmcrypt_key")) {
-        return fail(Errno::EINVAL, "couldn't find dm-crypt key");
+    match (&lockbox, secrets.get("dmcrypt_key")) {
+        (Some(_), None) => return fail(Errno::EINVAL, "couldn't find dm-crypt key"),
+        (None, Some(_)) => return fail(Errno::EINVAL, "couldn't find lockbox secret"),
+        _ => {}
+    }
+    if key.is_none() && lockbox.is_some() {
+        return fail(Errno::EINVAL, "requires a cephx secret.");
     }
     let m = core.osd.peek();
     let have = by_uuid(m, uuid);
@@ -148,6 +154,14 @@ fn new(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
         && !k.same_secret(&e.key)
     {
         return fail(Errno::EEXIST, format!("key for {name} exists but does not match"));
+    }
+    // An OSD that is there already is given no key afterwards: who asks again must ask for the same.
+    let unknown = |entity: &str| core.auth.entities.next(entity).is_none();
+    if have.is_some()
+        && (key.is_some() && unknown(&name)
+            || lockbox.is_some() && unknown(&format!("client.osd-lockbox.{uuid}")))
+    {
+        return fail(Errno::EEXIST, format!("osd.{o} exists without the given secrets"));
     }
     if have.is_none() {
         let m = core.osd.next();
@@ -187,18 +201,18 @@ fn new(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
 fn create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let uuid = if a.has("uuid") { uuid_arg(a)? } else { Fsid::default() };
     let m = core.osd.peek();
-    let o = match (!uuid.is_zero()).then(|| by_uuid(m, uuid)).flatten() {
-        Some(o) => return id_out(a, o),
-        None => match a.str("id") {
-            Some(_) => {
-                let o = osd_id(a, "id")?;
-                if m.exists(o) {
-                    return fail(Errno::EEXIST, format!("osd.{o} already exists"));
-                }
-                o
-            }
-            None => OsdId(free_id(m)),
-        },
+    let wanted = if a.has("id") { Some(osd_id(a, "id")?) } else { None };
+    let have = (!uuid.is_zero()).then(|| by_uuid(m, uuid)).flatten();
+    let o = match (have, wanted) {
+        (Some(h), Some(w)) if h != w => {
+            return fail(Errno::EEXIST, format!("uuid {uuid} already in use for different id {h}"));
+        }
+        (Some(h), _) => return id_out(a, h),
+        (None, Some(w)) if m.exists(w) => {
+            return fail(Errno::EINVAL, format!("id {w} already in use and does not match uuid {uuid}"));
+        }
+        (None, Some(w)) => w,
+        (None, None) => OsdId(free_id(m)),
     };
     if o.0 < 0 || o.0 >= OSDS_MAX {
         return fail(Errno::ERANGE, "too many OSDs");
@@ -392,6 +406,10 @@ fn purge(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if core.osd.peek().is_up(o) {
         return fail(Errno::EBUSY, format!("osd.{o} is not `down`."));
     }
+    // The bootstrap key may purge what it has just made, and nothing else.
+    if a.prefix == "osd purge-new" && core.osd.peek().state_of(o) & state::NEW == 0 {
+        return fail(Errno::EBUSY, format!("osd.{o} is not `new`."));
+    }
     forget_keys(core, o);
     let m = core.osd.next();
     let mut crush = (*m.crush).clone();
@@ -453,10 +471,14 @@ fn flag_map(m: &mut BTreeMap<i32, u32>, id: i32, bits: u32, on: bool) {
     }
 }
 
+/// `osd set-group`, `osd unset-group`, and `osd add-noup`, `osd rm-noup` and their kin: flags of OSDs, CRUSH nodes and device classes.
 fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let on = a.prefix == "osd set-group";
+    let grouped = a.prefix.ends_with("-group");
+    let on = a.prefix == "osd set-group" || a.prefix.starts_with("osd add-");
+    let named =
+        if grouped { need(a, "flags")? } else { a.prefix.rsplit('-').next().unwrap_or_default().into() };
     let mut bits = 0;
-    for f in need(a, "flags")?.split(',').map(str::trim).filter(|f| !f.is_empty()) {
+    for f in named.split(',').map(str::trim).filter(|f| !f.is_empty()) {
         match GROUP_FLAGS.iter().find(|(n, _)| *n == f) {
             Some((_, b)) => bits |= b,
             None => {
@@ -470,34 +492,33 @@ fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if bits == 0 {
         return fail(Errno::EINVAL, "must specify flag(s) {noup,nodwon,noin,noout} to set/unset");
     }
-    let who = a.list("who");
+    let who = a.list(if grouped { "who" } else { "ids" });
     if who.is_empty() {
         return fail(Errno::EINVAL, "must specify at least one or more targets to set/unset");
     }
-    let everyone = who.iter().any(|w| matches!(w.as_str(), "any" | "all" | "*"));
     let (mut osds, mut nodes, mut classes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut text = String::new();
     let m = core.osd.peek();
-    if everyone {
-        osds.extend(m.osds());
-    }
-    for w in who.iter().filter(|_| !everyone) {
-        let c = &m.crush;
-        if let Ok(o) = w.strip_prefix("osd.").unwrap_or(w).parse::<i32>() {
-            if !m.exists(OsdId(o)) {
-                return fail(Errno::ENOENT, format!("osd.{o} does not exist"));
-            }
+    for w in &who {
+        if matches!(w.as_str(), "any" | "all" | "*") {
+            osds = m.osds().collect();
+            break;
+        }
+        if let Some(o) = w.strip_prefix("osd.").unwrap_or(w).parse::<i32>().ok().filter(|o| *o >= 0) {
             osds.push(OsdId(o));
-        } else if let Some(id) = c.item_id(w) {
+        } else if let Some(id) = m.crush.item_id(w) {
             nodes.push(id);
-        } else if let Some(id) = c.class_id(w) {
+        } else if let Some(id) = m.crush.class_id(w) {
             classes.push(id);
         } else {
-            return fail(
-                Errno::EINVAL,
-                format!("unable to parse osd id or crush node or device class: \"{w}\". "),
-            );
+            text += &format!("unable to parse osd id or crush node or device class: \"{w}\". ");
         }
     }
+    if osds.is_empty() && nodes.is_empty() && classes.is_empty() {
+        return fail(Errno::EINVAL, text);
+    }
+    osds.iter().filter(|o| !m.exists(**o)).for_each(|o| text += &format!("osd.{o} does not exist. "));
+    osds.retain(|o| m.exists(*o));
     let m = core.osd.next();
     osds.iter().for_each(|o| set_state(m, *o, bits, on));
     if !nodes.is_empty() {
@@ -506,35 +527,5 @@ fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if !classes.is_empty() {
         classes.iter().for_each(|id| flag_map(Arc::make_mut(&mut m.device_class_flags), *id, bits, on));
     }
-    done("")
-}
-
-/// `osd add-noup`, `osd rm-noup` and their kin: flags of single OSDs.
-fn no_flag(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let word = a.prefix.strip_prefix("osd ").unwrap_or_default();
-    let (verb, flag) = word.split_once('-').unwrap_or_default();
-    let Some((_, bits)) = GROUP_FLAGS.iter().find(|(n, _)| *n == flag) else {
-        return fail(Errno::EINVAL, "");
-    };
-    let words = a.list("ids");
-    let everyone = words.iter().any(|w| matches!(w.as_str(), "any" | "all" | "*"));
-    let mut osds = Vec::new();
-    let mut text = String::new();
-    if everyone {
-        osds.extend(core.osd.peek().osds());
-    }
-    for w in words.iter().filter(|_| !everyone) {
-        match w.strip_prefix("osd.").unwrap_or(w).parse::<i32>() {
-            Ok(o) if core.osd.peek().exists(OsdId(o)) => osds.push(OsdId(o)),
-            Ok(o) => text += &format!("osd.{o} does not exist. "),
-            Err(_) => {
-                return fail(
-                    Errno::EINVAL,
-                    format!("unable to parse osd id or crush node or device class: \"{w}\". "),
-                );
-            }
-        }
-    }
-    osds.iter().for_each(|o| set_state(core.osd.next(), *o, *bits, verb == "add"));
     done(text)
 }

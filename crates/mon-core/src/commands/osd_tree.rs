@@ -251,8 +251,29 @@ fn tree(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     })
 }
 
+/// An item's weights in one weight set, by position; none for what no bucket holds.
+fn set_weights(c: &CrushMap, args: &crush::ChooseArgs, id: i32) -> Vec<f64> {
+    let parent = c.parents(id).find(|p| c.is_shadow(*p) == c.is_shadow(id));
+    let Some(b) = parent.and_then(|p| c.bucket(p)) else { return Vec::new() };
+    let Some(at) = b.items.iter().position(|i| *i == id) else { return Vec::new() };
+    let sets = args.get(&((-1 - b.id) as u32)).map(|a| a.weight_set.as_slice()).unwrap_or_default();
+    sets.iter().filter_map(|s| s.get(at)).map(|w| f64::from(to_f32(*w))).collect()
+}
+
 fn crush_tree(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let c = &*core.osd.map.crush;
+    let sets: Vec<(String, &crush::ChooseArgs)> = c
+        .choose_args
+        .iter()
+        .filter_map(|(k, args)| {
+            let name = if *k == crush::DEFAULT_CHOOSE_ARGS {
+                "(compat)".to_owned()
+            } else {
+                core.osd.map.pool_name(types::PoolId(*k))?.to_owned()
+            };
+            Some((name, args))
+        })
+        .collect();
     let shadow = a.has("shadow") && a.flag("shadow") || a.flag("show_shadow");
     let nodes = walk(c, &c.roots(shadow));
     let list: Vec<Value> = nodes
@@ -262,24 +283,34 @@ fn crush_tree(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             if n.id < 0 {
                 j.insert("children".into(), n.children.clone().into());
             }
+            if let Some(w) = j.get_mut("pool_weights") {
+                for (name, args) in &sets {
+                    w[name] = json!(set_weights(c, args, n.id));
+                }
+            }
             Value::Object(j)
         })
         .collect();
     let v = json!({"nodes": list, "stray": []});
     render(a, &v, || {
         let (l, r) = (Align::Left, Align::Right);
-        let mut t = TextTable::new().column("ID", l, r).column("CLASS", l, r).column("WEIGHT", l, r).column(
-            "TYPE NAME",
-            l,
-            l,
-        );
+        let mut t = TextTable::new().column("ID", l, r).column("CLASS", l, r).column("WEIGHT", l, r);
+        for (name, _) in &sets {
+            t.define(name, l, r);
+        }
+        t.define("TYPE NAME", l, l);
         for n in &nodes {
             let class = if n.id < 0 {
                 item_name(c, n.id).split_once('~').map(|(_, k)| k.to_owned()).unwrap_or_default()
             } else {
                 class_of(c, n.id).unwrap_or("").to_owned()
             };
-            t.row([n.id.to_string(), class, weightf(n.weight), show_name(c, n)]);
+            let mut row = vec![n.id.to_string(), class, weightf(n.weight)];
+            for (_, args) in &sets {
+                row.push(set_weights(c, args, n.id).first().map_or_else(String::new, |w| weightf(*w as f32)));
+            }
+            row.push(show_name(c, n));
+            t.row(row);
         }
         t.to_string()
     })
@@ -325,7 +356,10 @@ fn df(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         let set: BTreeSet<i32> = match by.as_str() {
             "class" => {
                 if !c.class_name.values().any(|n| *n == filter) {
-                    return fail(Errno::EINVAL, format!("specified class '{filter}' does not exist"));
+                    return fail(
+                        Errno::EINVAL,
+                        format!("'{filter}' not a pool, crush node or device class name"),
+                    );
                 }
                 m.osds().map(|o| o.0).filter(|o| class_of(c, *o) == Some(filter.as_str())).collect()
             }

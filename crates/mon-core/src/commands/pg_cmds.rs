@@ -27,6 +27,14 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("pg scrub", scrub_pg),
     ("pg deep-scrub", scrub_pg),
     ("pg repair", scrub_pg),
+    ("pg force-recovery", force),
+    ("pg force-backfill", force),
+    ("pg cancel-force-recovery", force),
+    ("pg cancel-force-backfill", force),
+    ("osd pool force-recovery", force),
+    ("osd pool force-backfill", force),
+    ("osd pool cancel-force-recovery", force),
+    ("osd pool cancel-force-backfill", force),
 ];
 
 /// `3/9 objects degraded (33.333%)` and its kind.
@@ -373,4 +381,51 @@ fn scrub_pg(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         return fail(Errno::EAGAIN, format!("pg {pg} primary osd.{osd} is not currently connected"));
     }
     text_outs("", format!("instructing pg {pg} on osd.{osd} to {what}"))
+}
+
+/// Priority for the recovery of some PGs. OSDs here take no such order (recovery has one queue), so only what needs none is answered with
+/// success.
+fn force(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let mut pgs = Vec::new();
+    let mut text = String::new();
+    if a.prefix.starts_with("osd pool") {
+        for n in a.list("who") {
+            match core.osd.map.pool_by_name(&n) {
+                Some(id) => pgs.extend(core.pgmap.pool_pgs(id).map(|(pg, _)| *pg)),
+                None => return fail(Errno::ENOENT, format!("unrecognized pool '{n}'")),
+            }
+        }
+    } else {
+        for t in a.list("pgid") {
+            match t.parse::<PgId>() {
+                Ok(pg) if core.osd.map.pg_exists(pg) => pgs.push(pg),
+                Ok(pg) => text += &format!("pg {pg} does not exist; "),
+                Err(_) => text += &format!("invalid pgid '{t}'; "),
+            }
+        }
+        if pgs.is_empty() {
+            return fail(Errno::ENOENT, text);
+        }
+    }
+    let backfill = a.prefix.ends_with("backfill");
+    let needs = if backfill {
+        pg_state::DEGRADED | pg_state::BACKFILL_WAIT | pg_state::BACKFILLING
+    } else {
+        pg_state::DEGRADED | pg_state::RECOVERY_WAIT | pg_state::RECOVERING
+    };
+    for pg in pgs {
+        let state = core.pgmap.pgs.get(&pg).map_or(0, |s| s.state);
+        if a.prefix.contains("cancel") {
+            text += &format!("pg {pg} {} not forced; ", if backfill { "backfill" } else { "recovery" });
+        } else if state & needs == 0 {
+            text +=
+                &format!("pg {pg} doesn't require {}; ", if backfill { "backfilling" } else { "recovery" });
+        } else {
+            return fail(
+                Errno::EOPNOTSUPP,
+                format!("the recovery of pg {pg} cannot be forced: not supported"),
+            );
+        }
+    }
+    text_outs("", text)
 }

@@ -8,6 +8,4 @@ mod units;
 
 pub use json::{compact, pretty};
 pub use table::{Align, TextTable};
-pub use units::{
-    byte_u, fmt_g, percentify, pretty_timespan_exact, pretty_timespan_span, si_u, stringify_f32,
-};
+pub use units::{byte_u, fmt_g, percentify, pretty_timespan_span, si_u, stringify_f32};

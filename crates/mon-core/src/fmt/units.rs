@@ -104,24 +104,6 @@ fn long_span(secs: f64) -> String {
     }
 }
 
-/// `exact_timespan_str`: `1h`, `59m`, `1h 5m 3s`-like spans without loss, as `health mute` shows.
-pub fn pretty_timespan_exact(secs: u64) -> String {
-    let mut left = secs;
-    let mut out = String::new();
-    for (unit, len) in
-        [("y", 365 * 86_400), ("M", 30 * 86_400), ("w", 7 * 86_400), ("d", 86_400), ("h", 3600), ("m", 60)]
-    {
-        if left >= len {
-            out.push_str(&format!("{}{unit}", left / len));
-            left %= len;
-        }
-    }
-    if left > 0 || out.is_empty() {
-        out.push_str(&format!("{left}s"));
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,7 +65,7 @@ impl MonCore {
         {
             return self.send_osdmaps(id, m.boot_epoch.0 + 1, false);
         }
-        if map.has_flag(flag::NOUP) || map.state_of(osd) & state::NOUP != 0 {
+        if map.has_flag(flag::NOUP) || super::flags_of(map, osd) & state::NOUP != 0 {
             return;
         }
         if map.is_up(osd) {
@@ -80,7 +80,7 @@ impl MonCore {
         let new_in = (self.cfg.flag("mon_osd_auto_mark_auto_out_in") && oldstate & state::AUTOOUT != 0)
             || (self.cfg.flag("mon_osd_auto_mark_new_in") && (oldstate & state::NEW != 0 || oldstate == 0))
             || self.cfg.flag("mon_osd_auto_mark_in");
-        let noin = map.has_flag(flag::NOIN) || oldstate & state::NOIN != 0;
+        let noin = map.has_flag(flag::NOIN) || super::flags_of(map, osd) & state::NOIN != 0;
         let next = self.osd.next();
         let i = osd.0 as usize;
         if next.max_osd <= osd.0 {
@@ -107,9 +107,11 @@ impl MonCore {
         x.features = if m.osd_features != 0 { m.osd_features } else { features };
         let old_weight = x.old_weight;
         x.last_purged_snaps_scrub = m.superblock.last_purged_snaps_scrub;
-        if new_in && !noin && next.osd_weight[i] == 0 {
-            x.old_weight = 0;
-            set_weight(next, osd, if old_weight > 0 { old_weight } else { types::osdmap::WEIGHT_IN });
+        if new_in && !noin {
+            if next.osd_weight[i] == 0 {
+                Arc::make_mut(&mut next.osd_xinfo)[i].old_weight = 0;
+                set_weight(next, osd, if old_weight > 0 { old_weight } else { types::osdmap::WEIGHT_IN });
+            }
             set_state(next, osd, state::NEW | state::AUTOOUT, false);
         }
         self.osd.metadata.set(osd.0.to_string(), m.metadata.clone());
@@ -144,7 +146,7 @@ impl MonCore {
     /// `can_mark_down`: the flags allow it, and enough OSDs would be left.
     pub(crate) fn can_mark_down(&self, osd: OsdId) -> bool {
         let m = self.osd.peek();
-        if m.has_flag(flag::NODOWN) || m.state_of(osd) & state::NODOWN != 0 {
+        if m.has_flag(flag::NODOWN) || super::flags_of(m, osd) & state::NODOWN != 0 {
             return false;
         }
         let up = m.num_up() as f64 - 1.0;
@@ -235,7 +237,8 @@ impl MonCore {
         if m.fsid != self.fsid() || m.target_osd != osd {
             return;
         }
-        let blocked = self.osd.map.has_flag(flag::NODOWN) || self.osd.map.state_of(osd) & state::NODOWN != 0;
+        let blocked =
+            self.osd.map.has_flag(flag::NODOWN) || super::flags_of(&self.osd.map, osd) & state::NODOWN != 0;
         if self.osd.map.is_up(osd) && self.osd.map.addrs(osd) == Some(&m.target_addrs) && !blocked {
             self.mark_down(osd, "it said so");
             if m.down_and_dead {

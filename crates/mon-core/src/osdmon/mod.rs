@@ -312,6 +312,26 @@ fn encode_with<T: Encode>(v: &T, f: Features) -> Bytes {
     e.finish()
 }
 
+/// The flags (`noup`, `nodown`, `noin`, `noout`) that hold for an OSD: its own, those of the CRUSH nodes above it, those of its class.
+pub(crate) fn flags_of(m: &OsdMap, osd: OsdId) -> u32 {
+    let mut flags = m.state_of(osd) & (state::NOUP | state::NODOWN | state::NOIN | state::NOOUT);
+    if !m.crush_node_flags.is_empty() {
+        let mut at = Some(osd.0);
+        // Checked maps have no loops; the bound is for a map under edit.
+        for _ in 0..64 {
+            let Some(id) = at else { break };
+            flags |= m.crush_node_flags.get(&id).copied().unwrap_or(0);
+            at = crate::crushutil::parent(&m.crush, id);
+        }
+    }
+    if !m.device_class_flags.is_empty()
+        && let Some(class) = m.crush.class_map.get(&osd.0)
+    {
+        flags |= m.device_class_flags.get(class).copied().unwrap_or(0);
+    }
+    flags
+}
+
 /// Temporary mappings of PGs that are gone, or that name no OSD that is up, go.
 fn prune_temps(m: &mut OsdMap) {
     let gone = |m: &OsdMap, pg: &PgId| m.pool(pg.pool).is_none_or(|p| pg.seed >= p.pg_num);

@@ -56,7 +56,7 @@ impl MonCore {
                 m.exists(**o)
                     && m.is_down(**o)
                     && m.is_in(**o)
-                    && m.state_of(**o) & state::NOOUT == 0
+                    && super::flags_of(m, **o) & state::NOOUT == 0
                     && self.now.since(**since) >= interval
             })
             .map(|(o, _)| *o)

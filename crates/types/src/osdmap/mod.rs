@@ -64,9 +64,11 @@ pub mod state {
         "stop",
     ];
 
-    /// Names of the bits that are on.
+    /// Names of the bits that are on, in the order of the alphabet as stock lists them.
     pub fn names(state: u32) -> Vec<&'static str> {
-        (0..NAMES.len()).filter(|i| state & (1 << i) != 0).map(|i| NAMES[i]).collect()
+        let mut v: Vec<_> = (0..NAMES.len()).filter(|i| state & (1 << i) != 0).map(|i| NAMES[i]).collect();
+        v.sort_unstable();
+        v
     }
 }
 
