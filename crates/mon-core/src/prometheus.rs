@@ -134,11 +134,11 @@ impl MonCore {
     }
 
     fn daemon_metrics(&self, p: &mut Page) {
-        for (rank, name) in self.monmap.ranks.iter().enumerate() {
+        for (rank, name) in self.monmap().ranks.iter().enumerate() {
             let daemon = format!("mon.{name}");
             let meta =
                 |k: &str| self.mon_metadata.get(name).and_then(|m| m.get(k)).cloned().unwrap_or_default();
-            let addr = self.monmap.mons.get(name).map(|m| host(&m.public_addrs)).unwrap_or_default();
+            let addr = self.monmap().mons.get(name).map(|m| host(&m.public_addrs)).unwrap_or_default();
             let (rank, hostname) = (rank.to_string(), meta("hostname"));
             let labels = [
                 ("ceph_daemon", daemon.as_str()),
@@ -148,11 +148,8 @@ impl MonCore {
                 ("ceph_version", self.cfg.version.as_str()),
             ];
             p.untyped("mon_metadata", "MON Metadata", &labels, 1.0);
-            // What this monitor knows of: itself answers, so it is in.
-            let here = f64::from(u8::from(*name == self.cfg.name));
-            if self.monmap.ranks.len() == 1 {
-                p.gauge("mon_quorum_status", "Monitors in quorum", &[("ceph_daemon", daemon.as_str())], here);
-            }
+            let here = f64::from(u8::from(self.quorum.quorum.contains(name)));
+            p.gauge("mon_quorum_status", "Monitors in quorum", &[("ceph_daemon", daemon.as_str())], here);
         }
         let active = &self.mgr.map.active_name;
         if !active.is_empty() {
