@@ -30,13 +30,8 @@
 //!
 //! # How a shell keeps it
 //!
-//! In the redb store of the monitor, beside the keys of the state machine:
-//!
-//! | key | value | written by |
-//! |---|---|---|
-//! | `quorum/meta` | [`Persist::meta`] | every [`Effect::Persist`] |
-//! | `quorum/log/<index, 8 bytes big-endian>` | one entry of [`Persist::put`] | `put`, `delete_from`, `delete_to` |
-//! | `quorum/applied` | index of the last entry in the state | **the same transaction that applies the entry's batch** |
+//! A meta record ([`Persist::meta`]), one record per entry under its index ([`Persist::put`], `delete_from`, `delete_to`), and the index of the last entry
+//! in the state, in **the same transaction that applies the entry's batch**. (The monitor's: `docs/format/mon-store.md`.)
 //!
 //! Contract:
 //! - One [`Effect::Persist`] is one transaction; it, and the transactions that apply entries, become durable in the order of the
@@ -47,45 +42,8 @@
 //! - [`Effect::Committed`] is applied in memory before anything else is asked of the machine: `readable` counts on it.
 //! - After a failed write or sync the process ends.
 //!
-//! # How it will be wired (issue 3, point 1)
-//!
-//! *Start.* `loligo mon --mkfs` draws a [`NodeId`]. The **seed** (the only monitor of the monmap, or the first of `mon_initial_members`)
-//! stores [`seed_meta`] with itself as the only member, and applied index 1: its mkfs keys are the state at index 1. Every other one stores
-//! [`joiner_meta`] and applied 0; its keys will be replaced. A seed whose store was lost must not found a second cluster: with more
-//! than one name in the monmap it starts only when *every* other initial member has answered a hello with "no quorum either";
-//! otherwise it starts as a joiner.
-//!
-//! *Messages between monitors.* Private types on ordinary msgr sessions (entity `mon.`, cephx with the `mon.` key, secure mode as
-//! configured): `0x4100` hello {name, [`NodeId`], fsid, belongs to a quorum?, leader's name}, the first message on a session and the only source of
-//! [`Event::Message`]'s `from`; `0x4101` the envelope, opaque; `0x4102` a forwarded client message {session token, peer's entity, caps,
-//! global id, features, message} and `0x4103` its reply {session token, messages}, as stock's `MForward` and `MRoute`. A snapshot is one envelope
-//! of at most [`SNAPSHOT_BYTES_MAX`] and travels in pieces as `0x4104` {id, offset, total, bytes}, which the shell puts together before it
-//! reports one [`Event::Message`]; it must not delay heartbeats, so pieces interleave with other messages.
-//! Lost sessions are reported by [`Event::PeerDown`]; messages are not repeated by the shell.
-//!
-//! *Joining.* A joiner dials every address of `mon_host` or its monmap, and after each hello asks for the leader with `0x4105`
-//! {name, [`NodeId`], addresses} once a second until it is a voter. The leader's shell authorizes (the name is in the monmap, or the operator said
-//! `mon add`), puts name and addresses into the monmap by an ordinary proposal, and gives [`Event::Add`]. `mon rm` gives
-//! [`Event::Remove`] first and changes the monmap when [`Payload::Members`] without it is committed. The monitor that was removed keeps its process
-//! until the others have a leader.
-//!
-//! *Clients.* Reads and subscriptions are answered by any member while `readable(now)`; otherwise they wait for the next tick or commit. What
-//! writes goes to the leader by `0x4102`, after the receiving member has authorized it; the leader runs it as a session of its own, marked with the
-//! member it came through, and trusts the entity and caps in it because the sender proved the `mon.` key. When the leader changes, forwarded
-//! requests that have no reply are sent to the new one, as stock does.
-//!
-//! *`mon-core`.* Today [`Propose`](Event::Propose) and `Committed(version)` are one member's. What must change there:
-//! 1. `MonEvent::Committed(version)` becomes `Committed { version, batch, own: bool }`: members apply batches that they did not
-//!    propose. `own` releases the replies that wait; a foreign batch while one is in flight cannot happen to a leader (it proposes only
-//!    after [`Effect::BecameLeader`], when all before is applied).
-//! 2. `MonEvent::Lead(term)` and `MonEvent::Follow`: only a leader ticks its services (failure handling, beacons, auth rotation, log
-//!    trimming), stages and proposes. On `Follow` staged changes, the proposal in flight and what waits for it are dropped, `deferred` is
-//!    forwarded, and the services are loaded again from the committed keys, because staging has run ahead of them.
-//! 3. `MonEvent::Installed(keys)`: as `MonCore::new`, keeping sessions and subscriptions; then everything is published.
-//! 4. Sessions stay with the member that holds them; `pgmap` and statistics are the leader's, so PG reports, beacons and `MgrMap` go to it (the mgr role is
-//!    active where the leader is: `MgrMap.active` is proposed by each new leader).
-//! 5. Global ids are reserved by the leader in batches per member; `mon_status`, `quorum_status`, `mon stat` and `ceph -s` take their
-//!    quorum from [`QuorumView`].
+//! How the monitor keeps it, speaks to the others, lets joiners in and forwards to the leader: crate `mon` (`ensemble.rs`, `peers.rs`, `store.rs`), `mon-core`
+//! (`leader.rs`, `wire.rs`), and `docs/decisions/2026-11-28-monitors.md`.
 //!
 //! # Tests
 //!
