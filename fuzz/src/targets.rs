@@ -49,6 +49,8 @@ pub const ALL: &[Target] = &[
     },
     Target { name: "crush", run: crush::fuzz::fuzz_crush_map, samples: samples::crush },
     Target { name: "mon_commands", run: mon_core::fuzz::fuzz_commands, samples: mon_core::fuzz::samples },
+    Target { name: "mon_peers", run: mon_core::wire::fuzz, samples: mon_core::wire::samples },
+    Target { name: "mon_records", run: mon_records, samples: mon_core::wire::samples },
     Target { name: "osd_ops", run: osd_ops::fuzz::fuzz_ops, samples: samples::osd_ops },
     Target {
         name: "osd_metadata",
@@ -100,6 +102,18 @@ fn maps(data: &[u8]) {
         14 => round_trip::<types::fsmap::Filesystem>(&b),
         15 => round_trip::<types::fsmap::FsMapUser>(&b),
         _ => round_trip::<types::IntervalSet>(&b),
+    }
+}
+
+/// What monitors send to and store for each other: envelopes, log entries, meta records, proposals.
+fn mon_records(data: &[u8]) {
+    let b = Bytes::copy_from_slice(data);
+    let _ = quorum::decode_envelope(&b);
+    let _ = quorum::decode_entry(&b);
+    let _ = quorum::meta_id(&b);
+    let _ = mon_core::kv::Kv::keys_of(&b);
+    if let Ok(p) = mon_core::Proposal::from_bytes(&b) {
+        assert_eq!(mon_core::Proposal::from_bytes(&p.to_bytes()).as_ref(), Ok(&p));
     }
 }
 

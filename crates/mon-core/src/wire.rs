@@ -347,6 +347,35 @@ pub fn fuzz(data: &[u8]) {
     }
 }
 
+/// Inputs for the fuzzer to start from.
+pub fn samples() -> Vec<Vec<u8>> {
+    let msg = Message { front: Bytes::from_static(b"front"), ..Message::default() };
+    let peer = Peer {
+        role: Role::Mon,
+        entity: "client.a".into(),
+        global_id: 4100,
+        name: EntityName::client(4100),
+        addrs: AddrVec::default(),
+        features: 1,
+        caps: "allow r".into(),
+        allow_all: false,
+        authenticated: true,
+    };
+    let mut batch = crate::kv::Batch::default();
+    batch.put("service/key", Bytes::from_static(b"value"));
+    batch.delete("service/gone");
+    let fronts = [
+        denc::to_bytes(&Hello { name: "a".into(), node: 9, ..Hello::default() }, Features::ALL),
+        denc::to_bytes(&Forward { token: 3, peer, msg: msg.clone() }, Features::ALL),
+        denc::to_bytes(&Route { token: 3, msg: Some(msg) }, Features::ALL),
+        denc::to_bytes(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() }, Features::ALL),
+        denc::to_bytes(&MemberNews { name: "a".into(), ..MemberNews::default() }, Features::ALL),
+        crate::kv::Proposal { version: 7, batch }.to_bytes(),
+    ];
+    let with_kind = fronts.iter().map(|f| [&[0u8][..], f].concat());
+    fronts.iter().map(|f| f.to_vec()).chain(with_kind).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
