@@ -316,8 +316,8 @@ impl Shell {
             store.poll_commits(&mut tokens);
             store.failure()
         };
-        for t in tokens {
-            self.gather(OsdEvent::Committed(t));
+        if !tokens.is_empty() {
+            self.gather(OsdEvent::Committed(tokens));
         }
         if let Some(why) = failure {
             self.gather(OsdEvent::StoreFailed(why));
