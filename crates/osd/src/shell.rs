@@ -182,6 +182,8 @@ impl Shell {
         for m in nets.all() {
             m.flush();
         }
+        // Behind the sends: what this waits for, replicas do meanwhile.
+        self.store.borrow_mut().write_due();
     }
 
     /// Gives the core an event and carries out what it answers; events caused meanwhile follow. [`Shell::flush`] has to
