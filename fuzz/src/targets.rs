@@ -120,6 +120,7 @@ fn mon_records(data: &[u8]) {
 /// A replication message: the first two bytes say where its data begins.
 fn pg_message(data: &[u8]) {
     let [a, b, rest @ ..] = data else { return };
+    pg::fuzz::fuzz_pg_acks(rest);
     let cut = usize::from(u16::from_le_bytes([*a, *b])).min(rest.len());
     let msg = Message {
         header: MsgHeader { kind: pg::PgMessage::KIND, version: 1, compat: 1, ..MsgHeader::default() },

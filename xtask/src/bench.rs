@@ -8,6 +8,7 @@ use crate::cluster::{Cluster, Kind};
 use crate::{packages, util};
 use anyhow::{Context, ensure};
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -66,7 +67,11 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, Figures)>> {
 }
 
 fn one_round(kind: Kind, seconds: u64) -> anyhow::Result<Round> {
-    let mut c = Cluster::fresh(kind, "bench", 3)?;
+    let loligo = match kind {
+        Kind::Loligo => util::build_dist()?,
+        Kind::Stock => PathBuf::new(),
+    };
+    let mut c = Cluster::fresh_of(kind, loligo, "bench", 3)?;
     let pids: Vec<u32> = c.osds().iter().map(|o| c.pid(o)).collect::<anyhow::Result<_>>()?;
     let shown = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     let mut load = c.command("bash");

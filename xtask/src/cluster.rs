@@ -52,6 +52,11 @@ impl Cluster {
             Kind::Loligo => util::build_loligo()?,
             Kind::Stock => PathBuf::new(),
         };
+        Cluster::fresh_of(kind, loligo, name, osds)
+    }
+
+    /// The same with another binary of ours.
+    pub fn fresh_of(kind: Kind, loligo: PathBuf, name: &str, osds: usize) -> anyhow::Result<Cluster> {
         let dir = util::root().join("target").join(name);
         let mut c = Cluster { kind, dir, up_time: Duration::ZERO, loligo, keep_files: false };
         c.stop();

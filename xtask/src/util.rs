@@ -40,6 +40,12 @@ pub fn build_loligo() -> anyhow::Result<PathBuf> {
     Ok(root().join("target/release/loligo"))
 }
 
+/// Builds the binary that is meant to be installed (profile `dist`) and answers where it is.
+pub fn build_dist() -> anyhow::Result<PathBuf> {
+    run("cargo", &["build", "--profile", "dist", "--locked", "--quiet", "--package", "cli"])?;
+    Ok(root().join("target/dist/loligo"))
+}
+
 /// Says how far a task is; only on a terminal.
 pub fn progress(text: &str) {
     if std::io::stderr().is_terminal() {

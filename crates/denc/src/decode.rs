@@ -105,6 +105,7 @@ macro_rules! int {
 
 impl<'a> Decoder<'a> {
     /// A cursor at the start of `bytes`.
+    #[inline]
     pub fn new(bytes: &'a Bytes) -> Self {
         Decoder { bytes, pos: 0, end: bytes.len() }
     }
@@ -116,6 +117,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// True at the end.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.remaining() == 0
     }
@@ -132,6 +134,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Everything that is left, without moving.
+    #[inline]
     pub fn peek_rest(&self) -> &'a [u8] {
         &self.bytes[self.pos..self.end]
     }
@@ -261,6 +264,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Fails unless every byte was read.
+    #[inline]
     pub fn expect_end(&self, what: &'static str) -> Result<(), DencError> {
         match self.remaining() {
             0 => Ok(()),

@@ -31,11 +31,13 @@ pub struct Encoder {
 
 impl Encoder {
     /// An empty encoder for a peer with `features`.
+    #[inline]
     pub fn new(features: Features) -> Self {
         Encoder { buf: Vec::new(), features }
     }
 
     /// An empty encoder with room for `capacity` bytes.
+    #[inline]
     pub fn with_capacity(features: Features, capacity: usize) -> Self {
         Encoder { buf: Vec::with_capacity(capacity), features }
     }
@@ -67,6 +69,7 @@ impl Encoder {
     }
 
     /// Hands the bytes over without a copy.
+    #[inline]
     pub fn finish(self) -> Bytes {
         Bytes::from(self.buf)
     }
@@ -136,6 +139,7 @@ impl Encoder {
     }
 
     /// Appends a versioned struct (`ENCODE_START`): u8 version, u8 compat, u32 length, then what `body` writes.
+    #[inline]
     pub fn versioned(&mut self, version: u8, compat: u8, body: impl FnOnce(&mut Self)) {
         self.u8(version);
         self.u8(compat);
@@ -143,6 +147,7 @@ impl Encoder {
     }
 
     /// Appends what `body` writes with its u32 length in front: a nested blob without a second buffer.
+    #[inline]
     pub fn length_prefixed(&mut self, body: impl FnOnce(&mut Self)) {
         let at = self.reserve_u32();
         body(self);

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 macro_rules! ints {
     ($($ty:ident),*) => {$(
         impl Encode for $ty {
+            #[inline]
             fn encode(&self, e: &mut Encoder) {
                 e.raw(&self.to_le_bytes());
             }
         }
         impl Decode for $ty {
             const MIN_SIZE: usize = std::mem::size_of::<$ty>();
+            #[inline]
             fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
                 d.$ty()
             }
@@ -22,75 +24,88 @@ macro_rules! ints {
 ints!(u8, u16, u32, u64, i8, i16, i32, i64);
 
 impl Encode for bool {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.bool(*self);
     }
 }
 impl Decode for bool {
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         d.bool()
     }
 }
 
 impl Encode for f32 {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u32(self.to_bits());
     }
 }
 impl Decode for f32 {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(f32::from_bits(d.u32()?))
     }
 }
 impl Encode for f64 {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u64(self.to_bits());
     }
 }
 impl Decode for f64 {
     const MIN_SIZE: usize = 8;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(f64::from_bits(d.u64()?))
     }
 }
 
 impl Encode for str {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.blob(self.as_bytes());
     }
 }
 impl Encode for String {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.blob(self.as_bytes());
     }
 }
 impl Decode for String {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         d.string()
     }
 }
 
 impl Encode for Bytes {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.blob(self);
     }
 }
 impl Decode for Bytes {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         d.blob()
     }
 }
 
 impl<const N: usize> Encode for [u8; N] {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.raw(self);
     }
 }
 impl<const N: usize> Decode for [u8; N] {
     const MIN_SIZE: usize = N;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let mut a = [0u8; N];
         a.copy_from_slice(d.raw(N)?);
@@ -99,24 +114,28 @@ impl<const N: usize> Decode for [u8; N] {
 }
 
 impl<T: Encode + ?Sized> Encode for &T {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         (*self).encode(e);
     }
 }
 
 impl<T: Encode + ?Sized> Encode for std::sync::Arc<T> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         (**self).encode(e);
     }
 }
 impl<T: Decode> Decode for std::sync::Arc<T> {
     const MIN_SIZE: usize = T::MIN_SIZE;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         T::decode(d).map(std::sync::Arc::new)
     }
 }
 
 impl<T: Encode> Encode for Option<T> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.bool(self.is_some());
         if let Some(v) = self {
@@ -125,12 +144,14 @@ impl<T: Encode> Encode for Option<T> {
     }
 }
 impl<T: Decode> Decode for Option<T> {
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(if d.bool()? { Some(T::decode(d)?) } else { None })
     }
 }
 
 impl<A: Encode, B: Encode> Encode for (A, B) {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         self.0.encode(e);
         self.1.encode(e);
@@ -138,12 +159,14 @@ impl<A: Encode, B: Encode> Encode for (A, B) {
 }
 impl<A: Decode, B: Decode> Decode for (A, B) {
     const MIN_SIZE: usize = A::MIN_SIZE + B::MIN_SIZE;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok((A::decode(d)?, B::decode(d)?))
     }
 }
 
 impl<T: Encode> Encode for [T] {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.count(self.len());
         for v in self {
@@ -152,12 +175,14 @@ impl<T: Encode> Encode for [T] {
     }
 }
 impl<T: Encode> Encode for Vec<T> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         self.as_slice().encode(e);
     }
 }
 impl<T: Decode> Decode for Vec<T> {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let n = d.count("vector", T::MIN_SIZE)?;
         // The in-memory element may be larger than its smallest encoding: grow as elements really arrive.
@@ -170,6 +195,7 @@ impl<T: Decode> Decode for Vec<T> {
 }
 
 impl<T: Encode> Encode for VecDeque<T> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.count(self.len());
         for v in self {
@@ -179,12 +205,14 @@ impl<T: Encode> Encode for VecDeque<T> {
 }
 impl<T: Decode> Decode for VecDeque<T> {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(Vec::<T>::decode(d)?.into())
     }
 }
 
 impl<K: Encode, V: Encode> Encode for BTreeMap<K, V> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.count(self.len());
         for (k, v) in self {
@@ -195,6 +223,7 @@ impl<K: Encode, V: Encode> Encode for BTreeMap<K, V> {
 }
 impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let n = d.count("map", K::MIN_SIZE + V::MIN_SIZE)?;
         let mut m = BTreeMap::new();
@@ -207,6 +236,7 @@ impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
 }
 
 impl<K: Encode> Encode for BTreeSet<K> {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.count(self.len());
         for k in self {
@@ -216,6 +246,7 @@ impl<K: Encode> Encode for BTreeSet<K> {
 }
 impl<K: Decode + Ord> Decode for BTreeSet<K> {
     const MIN_SIZE: usize = 4;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let n = d.count("set", K::MIN_SIZE)?;
         let mut s = BTreeSet::new();

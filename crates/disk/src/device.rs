@@ -2,8 +2,9 @@
 //!
 //! The journal is written with `O_DIRECT | O_DSYNC` where the file system has it (one system call makes a record durable, and
 //! the page cache is not filled with what is read only after a crash); else buffered with `fdatasync`. Data goes through the
-//! page cache, which is also the read cache. Only big writes that nobody is expected to read here (copies for other OSDs'
-//! clients) go past it, without a copy when they lie at a page's start in memory.
+//! page cache, which is also the read cache. Only long writes that nobody is expected to read here (copies for other OSDs'
+//! clients: big ones at once, small ones gathered by a checkpoint) go past it, without a copy when they lie at a page's start in
+//! memory.
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
@@ -288,14 +289,13 @@ impl Aligned {
     }
 }
 
-/// Buffers of at least this size each are worth the way past the page cache.
+/// Writes of at least this size are worth the way past the page cache.
 const DIRECT_BYTES_MIN: usize = 64 << 10;
 /// Memory's alignment that every device takes.
 const DIRECT_ALIGN: usize = 512;
 
 fn is_big(bufs: &[Bytes]) -> bool {
-    let bytes: usize = bufs.iter().map(Bytes::len).sum();
-    bytes >= DIRECT_BYTES_MIN * bufs.len().max(1)
+    bufs.iter().map(Bytes::len).sum::<usize>() >= DIRECT_BYTES_MIN
 }
 
 /// Writes runs of aligned buffers as they are, and others through `scratch`.

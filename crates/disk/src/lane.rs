@@ -5,11 +5,21 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store_core::{IoBatch, IoDone};
 
 /// Called, from a lane's thread, when a batch has ended.
 pub type WakeHook = Arc<dyn Fn() + Send + Sync>;
+
+/// The end of a batch.
+pub struct Ending {
+    /// For the store.
+    pub done: IoDone,
+    /// The lane.
+    pub lane: store_core::Lane,
+    /// How long its steps took.
+    pub took: Duration,
+}
 
 /// Ended batches that the owner has not taken yet.
 #[derive(Default)]
@@ -19,7 +29,7 @@ pub struct Ended {
 }
 #[derive(Default)]
 struct List {
-    done: Vec<IoDone>,
+    done: Vec<Ending>,
     /// Threads in [`Ended::wait`]: to notify nobody costs a system call, too.
     waiters: usize,
 }
@@ -27,7 +37,7 @@ impl Ended {
     fn lock(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn push(&self, done: IoDone) {
+    fn push(&self, done: Ending) {
         let mut list = self.lock();
         list.done.push(done);
         if list.waiters > 0 {
@@ -35,7 +45,7 @@ impl Ended {
         }
     }
     /// Takes them all.
-    pub fn take(&self) -> Vec<IoDone> {
+    pub fn take(&self) -> Vec<Ending> {
         std::mem::take(&mut self.lock().done)
     }
     /// Waits until there is one, at most this long.
@@ -82,13 +92,15 @@ impl Drop for Lane {
 fn run(batches: &Receiver<IoBatch>, dev: &FileDevice, ended: &Ended, wake: &WakeHook) {
     let mut scratch = Aligned::default();
     while let Ok(batch) = batches.recv() {
+        let start = Instant::now();
         let result = batch.steps.iter().try_for_each(|s| dev.step(s, &mut scratch));
+        let took = start.elapsed();
         scratch.trim();
-        let id = batch.id;
+        let (id, lane) = (batch.id, batch.lane);
         // Payloads are given back here, not on the owner's thread.
         drop(batch);
         let failed = result.is_err();
-        ended.push(IoDone { id, result });
+        ended.push(Ending { done: IoDone { id, result }, lane, took });
         wake();
         if failed {
             // Nothing more is written after a failure: what is still queued is dropped with the channel.

@@ -1,7 +1,8 @@
 //! [`DiskStore`]: the store for the OSD program.
 
-use crate::device::{FileDevice, create_file, sync_dir};
+use crate::device::{Aligned, FileDevice, create_file, sync_dir};
 use crate::lane::{Ended, Lane};
+use crate::pace::Pace;
 use bytes::Bytes;
 use objstore::{
     CollId, CommitToken, ObjectStat, ObjectStore, OmapEntry, StoreError, StoreStatfs, Transaction,
@@ -11,7 +12,9 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store_core::{DATA_BYTES_MIN, JOURNAL_BYTES_MIN, OpenError, Store, StoreConfig, StoreCounters};
+use store_core::{
+    DATA_BYTES_MIN, IoBatch, IoDone, JOURNAL_BYTES_MIN, OpenError, Store, StoreConfig, StoreCounters,
+};
 use thiserror::Error;
 use types::{Fsid, HObject};
 
@@ -104,13 +107,19 @@ fn io_error<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) ->
     }
 }
 
-/// A mounted store with its threads. Queue, then [`DiskStore::kick`]; when the wake hook was called,
-/// [`DiskStore::poll_commits`].
+/// A mounted store with its threads. Queue, then [`DiskStore::kick`] and [`DiskStore::write_due`]; when the wake hook was
+/// called, [`DiskStore::poll_commits`].
 pub struct DiskStore {
     store: Store,
     commit: Lane,
     background: Lane,
     ended: Arc<Ended>,
+    wake: WakeHook,
+    dev: FileDevice,
+    pace: Pace,
+    /// A record that is to be written by [`DiskStore::write_due`].
+    due: Option<IoBatch>,
+    scratch: Aligned,
 }
 
 impl DiskStore {
@@ -165,22 +174,41 @@ impl DiskStore {
             Lane::start(name, dev.clone(), ended.clone(), wake.clone()).map_err(io_error("thread", &block))
         };
         let (commit, background) = (lane("store-journal")?, lane("store-ckpt")?);
-        Ok(DiskStore { store, commit, background, ended })
+        let (pace, scratch) = (Pace::default(), Aligned::default());
+        Ok(DiskStore { store, commit, background, ended, wake, dev, pace, due: None, scratch })
     }
-    /// Starts writing what was queued. To be called once after a round of `queue` calls.
+    /// Starts writing what was queued. To be called once after a round of `queue` calls, and [`DiskStore::write_due`] after
+    /// it.
     pub fn kick(&mut self) {
         while let Some(batch) = self.store.poll_io() {
             match batch.lane {
+                store_core::Lane::Commit if self.due.is_none() && self.pace.is_here(&batch) => {
+                    self.due = Some(batch);
+                }
                 store_core::Lane::Commit => self.commit.send(batch),
                 store_core::Lane::Background => self.background.send(batch),
             }
         }
     }
+    /// Writes the record that the journal's thread need not write, if there is one: blocks for as long as that takes. The wake
+    /// hook is called when it is done.
+    pub fn write_due(&mut self) {
+        let Some(batch) = self.due.take() else { return };
+        let start = Instant::now();
+        let result = batch.steps.iter().try_for_each(|s| self.dev.step(s, &mut self.scratch));
+        self.pace.note(start.elapsed());
+        self.store.handle_io_done(IoDone { id: batch.id, result });
+        (self.wake)();
+    }
     /// Takes the ends of batches, starts the next ones, and appends the transactions that became durable to `out`, in
     /// queue order.
     pub fn poll_commits(&mut self, out: &mut Vec<CommitToken>) {
-        for done in self.ended.take() {
-            self.store.handle_io_done(done);
+        self.write_due();
+        for e in self.ended.take() {
+            if e.lane == store_core::Lane::Commit {
+                self.pace.note(e.took);
+            }
+            self.store.handle_io_done(e.done);
         }
         self.kick();
         while let Some(token) = self.store.poll_commit() {
@@ -189,7 +217,9 @@ impl DiskStore {
     }
     /// Blocks until a batch has ended (for tools and tests; the OSD waits for its wake hook).
     pub fn wait(&self, at_most: Duration) {
-        self.ended.wait(at_most);
+        if self.due.is_none() {
+            self.ended.wait(at_most);
+        }
     }
     /// True when commits wait for a checkpoint: the OSD should take in less.
     pub fn is_congested(&self) -> bool {

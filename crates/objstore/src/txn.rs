@@ -137,7 +137,7 @@ impl Transaction {
     /// reference-counted slices they were (socket to journal and replicas without a copy).
     pub fn encode_split(&self) -> (Bytes, Vec<Bytes>) {
         let mut data = Vec::new();
-        let mut e = Encoder::with_capacity(Features::ALL, 256);
+        let mut e = Encoder::with_capacity(Features::ALL, 768);
         e.versioned(1, 1, |e| {
             e.count(self.ops.len());
             for op in &self.ops {

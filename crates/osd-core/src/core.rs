@@ -82,6 +82,8 @@ pub struct OsdCore {
     pub(crate) waiting: VecDeque<WaitingOp>,
     /// Peers' messages for PGs that we do not have, until a newer map came.
     pub(crate) held: VecDeque<(OsdId, pg::PgMessage)>,
+    /// Acknowledgements that this event made due: those for one OSD leave as one message.
+    pub(crate) acks: BTreeMap<OsdId, Vec<pg::PgAck>>,
     /// A PG was removed in this event.
     pub(crate) pg_dropped: bool,
     /// PGs to create, when the map that the order speaks of is not here yet.
@@ -184,6 +186,7 @@ impl OsdCore {
             next_token: 0,
             waiting: VecDeque::new(),
             held: VecDeque::new(),
+            acks: BTreeMap::new(),
             pg_dropped: false,
             creates_waiting: None,
             cluster_oldest: Epoch(0),
@@ -242,13 +245,18 @@ impl OsdCore {
         self.settle_dropped(store);
         self.settle_copies(store);
         self.settle_leases(store);
+        self.settle_acks();
         std::mem::swap(&mut self.out, effects);
     }
 
     fn dispatch(&mut self, event: OsdEvent, store: &mut dyn ObjectStore) {
         match event {
             OsdEvent::Message { session, net, msg } => self.on_message(session, net, msg, store),
-            OsdEvent::Committed(token) => self.on_committed(token, store),
+            OsdEvent::Committed(tokens) => {
+                for token in tokens {
+                    self.on_committed(token, store);
+                }
+            }
             OsdEvent::Opened { session, peer, .. } => {
                 self.sessions.insert(session, Session::new(*peer));
             }

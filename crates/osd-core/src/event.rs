@@ -86,8 +86,8 @@ pub enum OsdEvent {
         /// Which OSD.
         osd: OsdId,
     },
-    /// A transaction is durable.
-    Committed(CommitToken),
+    /// Transactions are durable, in queue order: all that one sync of the journal made so.
+    Committed(Vec<CommitToken>),
     /// The store's device failed.
     StoreFailed(String),
     /// Time passed; about every 100 ms while there is work, at least once a second.

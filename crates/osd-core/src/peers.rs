@@ -9,7 +9,7 @@ use messages::{
     failure_flags, ping_op,
 };
 use objstore::ObjectStore;
-use pg::PgMessage;
+use pg::{PgAcks, PgMessage};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{AddrVec, EntityType, Epoch, OsdId, Utime};
@@ -35,6 +35,12 @@ impl OsdCore {
             pg::MSG_LOLIGO_PG if from.kind == EntityType::OSD && net == Net::Cluster => {
                 let Some(m) = self.decoded::<PgMessage>(&msg) else { return };
                 self.on_pg_message(OsdId(from.num as i32), m, store);
+            }
+            pg::MSG_LOLIGO_ACKS if from.kind == EntityType::OSD && net == Net::Cluster => {
+                let Some(m) = self.decoded::<PgAcks>(&msg) else { return };
+                for ack in m.acks {
+                    self.on_pg_message(OsdId(from.num as i32), ack.into_message(), store);
+                }
             }
             MOsdPing::KIND if from.kind == EntityType::OSD => {
                 let Some(m) = self.decoded::<MOsdPing>(&msg) else { return };

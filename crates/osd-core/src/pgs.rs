@@ -6,7 +6,9 @@ use crate::superblock::LoadError;
 use crate::view::MapView;
 use messages::{MOsdOpReply, MOsdPgCreate2, MWatchNotify, Message, OpReply};
 use objstore::{CommitToken, ObjectStore};
-use pg::{ClientReply, ClusterMap, Pg, PgCtx, PgEffect, PgEvent, PgHistory, PgInit, PgMessage, PgMsg};
+use pg::{
+    ClientReply, ClusterMap, Pg, PgAck, PgAcks, PgCtx, PgEffect, PgEvent, PgHistory, PgInit, PgMessage, PgMsg,
+};
 use std::sync::Arc;
 use types::osdmap::OsdMap;
 use types::{Epoch, OsdId, SpgId};
@@ -92,6 +94,9 @@ impl OsdCore {
 
     fn pg_effect(&mut self, pgid: SpgId, effect: PgEffect) {
         match effect {
+            PgEffect::SendToOsd { osd, epoch, msg: PgMsg::RepOpAck(ack) } => {
+                self.acks.entry(osd).or_default().push(PgAck { pgid, epoch, ack });
+            }
             PgEffect::SendToOsd { osd, epoch, msg } => self.send_pg(pgid, &[osd], epoch, msg),
             PgEffect::SendToOsds { osds, epoch, msg } => self.send_pg(pgid, &osds, epoch, msg),
             PgEffect::ReplyClient(reply) => self.reply_client(pgid, reply),
@@ -144,11 +149,27 @@ impl OsdCore {
     fn send_pg(&mut self, pgid: SpgId, osds: &[OsdId], epoch: Epoch, body: PgMsg) {
         let msg = Message::new(&PgMessage { pgid, epoch, body }, Self::features());
         for osd in osds {
-            // To one that went down meanwhile, nothing: the PG will hear of it with the next interval.
-            let addrs = self.map.cluster_addrs.get(osd.0 as usize).filter(|a| !a.is_empty());
-            if let Some(addrs) = addrs.filter(|_| self.map.is_up(*osd)).cloned() {
-                self.out.push(OsdEffect::SendOsd { osd: *osd, net: Net::Cluster, addrs, msg: msg.clone() });
+            // What a PG says keeps its order.
+            if let Some(acks) = self.acks.remove(osd) {
+                self.send_acks(*osd, acks);
             }
+            self.send_cluster(*osd, msg.clone());
+        }
+    }
+    /// Acknowledgements leave at the end of the event that made them due.
+    pub(crate) fn settle_acks(&mut self) {
+        while let Some((osd, acks)) = self.acks.pop_first() {
+            self.send_acks(osd, acks);
+        }
+    }
+    fn send_acks(&mut self, osd: OsdId, acks: Vec<PgAck>) {
+        self.send_cluster(osd, Message::new(&PgAcks { acks }, Self::features()));
+    }
+    fn send_cluster(&mut self, osd: OsdId, msg: Message) {
+        // To one that went down meanwhile, nothing: the PG will hear of it with the next interval.
+        let addrs = self.map.cluster_addrs.get(osd.0 as usize).filter(|a| !a.is_empty());
+        if let Some(addrs) = addrs.filter(|_| self.map.is_up(osd)).cloned() {
+            self.out.push(OsdEffect::SendOsd { osd, net: Net::Cluster, addrs, msg });
         }
     }
 

@@ -182,6 +182,8 @@ impl Shell {
         for m in nets.all() {
             m.flush();
         }
+        // Behind the sends: what this waits for, replicas do meanwhile.
+        self.store.borrow_mut().write_due();
     }
 
     /// Gives the core an event and carries out what it answers; events caused meanwhile follow. [`Shell::flush`] has to
@@ -316,8 +318,8 @@ impl Shell {
             store.poll_commits(&mut tokens);
             store.failure()
         };
-        for t in tokens {
-            self.gather(OsdEvent::Committed(t));
+        if !tokens.is_empty() {
+            self.gather(OsdEvent::Committed(tokens));
         }
         if let Some(why) = failure {
             self.gather(OsdEvent::StoreFailed(why));

@@ -1,5 +1,6 @@
 //! Entry points for fuzzing: bytes from other OSDs and from the store must never panic.
 
+use crate::acks::PgAcks;
 use crate::info::PgInfo;
 use crate::log::LogEntry;
 use crate::msg::PgMessage;
@@ -19,6 +20,14 @@ pub fn fuzz_pg_message(data: &[u8]) {
         // What decodes, encodes to what decodes to the same.
         let again = Message::new(&m, denc::Features::ALL);
         assert_eq!(again.decode::<PgMessage>().as_ref(), Ok(&m));
+    }
+}
+/// A message of acknowledgements.
+pub fn fuzz_pg_acks(data: &[u8]) {
+    let msg = Message { front: Bytes::copy_from_slice(data), ..Message::default() };
+    if let Ok(m) = PgAcks::decode_parts(&msg) {
+        let again = Message::new(&m, denc::Features::ALL);
+        assert_eq!(again.decode::<PgAcks>().as_ref(), Ok(&m));
     }
 }
 /// Stored metadata.

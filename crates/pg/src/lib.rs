@@ -28,6 +28,7 @@ macro_rules! planted {
 }
 
 pub mod absent;
+mod acks;
 pub mod api;
 mod backfill;
 pub mod engine;
@@ -50,6 +51,7 @@ mod report;
 mod serve;
 pub mod status;
 
+pub use acks::{MSG_LOLIGO_ACKS, PgAck, PgAcks};
 pub use api::*;
 pub use engine::{ExecCtx, OpClass, OpEngine, Outcome};
 pub use info::{PastInterval, PgCounters, PgHistory, PgInfo};

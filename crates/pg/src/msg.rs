@@ -406,7 +406,10 @@ impl Payload for PgMessage {
     const COMPAT: u16 = 1;
 
     fn encode_parts(&self, _features: Features) -> (Bytes, Bytes, Bytes) {
-        let mut e = Encoder::with_capacity(Features::ALL, 512);
+        let mut e = Encoder::with_capacity(
+            Features::ALL,
+            if matches!(self.body, PgMsg::RepOp(_)) { 1536 } else { 256 },
+        );
         let mut data = Vec::new();
         e.put(&self.pgid);
         e.put(&self.epoch);

@@ -15,6 +15,8 @@ use types::{EVersion, Epoch, HObject, OsdId, PoolId, SnapId, SpgId};
 
 const INFO_KEY: &[u8] = b"_info";
 const PAST_KEY: &[u8] = b"_past";
+/// Room for a usual `_info`.
+const INFO_BYTES: usize = 512;
 
 record! {
     /// The `_info` value.
@@ -230,8 +232,19 @@ impl MetaDelta {
     pub fn past(&mut self, past: &Vec<PastInterval>) {
         self.set.push((Bytes::from_static(PAST_KEY), value(past)));
     }
-    pub fn info(&mut self, info: &StoredInfo) {
-        self.set.push((Bytes::from_static(INFO_KEY), value(info)));
+    /// The `_info` of a PG: what [`StoredInfo`] reads, written from where it is.
+    pub fn info(&mut self, pg: &Pg) {
+        let none = OsdId(-1);
+        let mut e = Encoder::with_capacity(Features::ALL, INFO_BYTES);
+        e.versioned(1, 1, |e| {
+            e.put(&pg.map.epoch());
+            e.put(&pg.info);
+            e.put(&pg.placement.up);
+            e.put(&pg.placement.acting);
+            e.put(&pg.placement.up_primary.unwrap_or(none));
+            e.put(&pg.placement.acting_primary.unwrap_or(none));
+        });
+        self.set.push((Bytes::from_static(INFO_KEY), e.finish()));
     }
     pub fn into_txn(self, pgid: SpgId, txn: &mut Transaction) {
         let (coll, oid) = (CollId::Pg(pgid), meta_object(pgid));
@@ -244,19 +257,6 @@ impl MetaDelta {
     }
 }
 
-impl Pg {
-    pub(crate) fn stored_info(&self) -> StoredInfo {
-        let none = OsdId(-1);
-        StoredInfo {
-            epoch: self.map.epoch(),
-            info: self.info.clone(),
-            up: self.placement.up.clone(),
-            acting: self.placement.acting.clone(),
-            up_primary: self.placement.up_primary.unwrap_or(none),
-            acting_primary: self.placement.acting_primary.unwrap_or(none),
-        }
-    }
-}
 impl From<StoreError> for PgError {
     fn from(e: StoreError) -> Self {
         PgError::Store(e)

@@ -323,7 +323,7 @@ impl Pg {
         if self.past_dirty {
             meta.past(&self.past);
         }
-        meta.info(&self.stored_info());
+        meta.info(self);
         meta.into_txn(self.pgid, &mut txn);
         *ctx.next_token += 1;
         let token = CommitToken(*ctx.next_token);

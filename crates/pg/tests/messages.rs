@@ -5,7 +5,7 @@ use messages::{Message, Payload};
 use objstore::{CollId, Transaction, TxnOp};
 use pg::lease::{Rest, Rests};
 use pg::msg::*;
-use pg::{EntryKind, LogEntry, PgHistory, PgInfo};
+use pg::{EntryKind, LogEntry, MSG_LOLIGO_ACKS, PgAck, PgAcks, PgHistory, PgInfo};
 use types::{EVersion, EntityName, Epoch, HObject, OsdId, PgId, ReqId, SnapId, SpgId};
 
 const PGID: SpgId = SpgId::replicated(PgId::new(3, 7));
@@ -91,6 +91,25 @@ fn every_message_round_trips_and_every_cut_is_an_error() {
     }
 }
 #[test]
+fn acknowledgements_of_several_pgs_round_trip_and_every_cut_is_an_error() {
+    let ack = |seed: u32, seq: u64| PgAck {
+        pgid: SpgId::replicated(PgId::new(3, seed)),
+        epoch: Epoch(12),
+        ack: RepOpAck { seq, last_complete: EVersion::new(4, seq) },
+    };
+    let m = PgAcks { acks: vec![ack(7, 1), ack(1, 5), ack(7, 2)] };
+    let wire = Message::new(&m, denc::Features::ALL);
+    assert_eq!(wire.header.kind, MSG_LOLIGO_ACKS);
+    assert_eq!(wire.decode::<PgAcks>().unwrap(), m);
+    for n in 0..wire.front.len() {
+        let cut = Message { front: wire.front.slice(..n), ..wire.clone() };
+        assert!(PgAcks::decode_parts(&cut).is_err(), "cut at {n}");
+    }
+    let one = ack(7, 1).into_message();
+    assert_eq!((one.pgid, one.epoch), (PGID, Epoch(12)));
+    assert_eq!(one.body, PgMsg::RepOpAck(RepOpAck { seq: 1, last_complete: EVersion::new(4, 1) }));
+}
+#[test]
 fn a_single_payload_is_sent_without_a_copy() {
     let data = Bytes::from(vec![1u8; 4096]);
     let mut txn = Transaction::new();
@@ -113,6 +132,7 @@ fn spoilt_and_random_bytes_never_panic() {
         bytes.extend_from_slice(&wire.front);
         bytes.extend_from_slice(&wire.data);
         pg::fuzz::fuzz_pg_message(&bytes);
+        pg::fuzz::fuzz_pg_acks(&bytes[2..]);
         for _ in 0..2000 {
             let mut b = bytes.clone();
             for _ in 0..1 + next() % 3 {

@@ -415,7 +415,7 @@ impl World {
     pub(crate) fn on_osd_early(&mut self, i: usize, inc: u32, tokens: Vec<CommitToken>) {
         for t in tokens {
             if self.alive(Node::Osd(i), inc) {
-                self.osd_event(i, OsdEvent::Committed(t));
+                self.osd_event(i, OsdEvent::Committed(vec![t]));
             }
         }
     }
@@ -480,10 +480,8 @@ impl World {
             while let Some(t) = run.store.store.poll_commit() {
                 tokens.push(t);
             }
-            for t in tokens {
-                if self.opts.inject != Some(Inject::AckBeforeSync) && self.alive(Node::Osd(i), inc) {
-                    self.osd_event(i, OsdEvent::Committed(t));
-                }
+            if !tokens.is_empty() && self.opts.inject != Some(Inject::AckBeforeSync) {
+                self.osd_event(i, OsdEvent::Committed(tokens));
             }
         }
         self.kick_disk(i);

@@ -13,6 +13,7 @@ pub fn message(m: &Message) -> String {
             .map(|o| format!("full {:?} inc {:?}", o.maps.keys(), o.incremental_maps.keys()))
             .ok(),
         pg::MSG_LOLIGO_PG => m.decode::<pg::PgMessage>().map(|o| pg_message(&o)).ok(),
+        pg::MSG_LOLIGO_ACKS => m.decode::<pg::PgAcks>().map(|o| format!("{o:?}")).ok(),
         _ => None,
     };
     match body {

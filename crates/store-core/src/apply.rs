@@ -34,7 +34,7 @@ impl State {
                 TxnOp::Write { coll, oid, off, data: bytes } => {
                     let segs = self.place_write(off, &bytes, read_soon, &mut data);
                     w.write(coll, &oid, off, &segs);
-                    self.write(coll, &oid, off, segs)?;
+                    self.write(coll, &oid, off, segs, read_soon)?;
                 }
                 op => {
                     w.op(&op);
@@ -53,7 +53,7 @@ impl State {
         for op in ops {
             match op {
                 JournalOp::Op(op) => self.apply(op)?,
-                JournalOp::Write { coll, oid, off, segs } => self.write(coll, &oid, off, segs)?,
+                JournalOp::Write { coll, oid, off, segs } => self.write(coll, &oid, off, segs, false)?,
             }
         }
         Ok(())
@@ -157,7 +157,14 @@ impl State {
         segs
     }
 
-    fn write(&mut self, coll: CollId, oid: &HObject, off: u64, segs: Vec<Seg>) -> Result<(), StoreError> {
+    fn write(
+        &mut self,
+        coll: CollId,
+        oid: &HObject,
+        off: u64,
+        segs: Vec<Seg>,
+        read_here: bool,
+    ) -> Result<(), StoreError> {
         let nid = self.lookup_or_create(coll, oid)?;
         let mut at = off;
         for seg in segs {
@@ -168,6 +175,8 @@ impl State {
             }
             at += len;
         }
+        // Whoever writes parts of units reads the rest.
+        self.node(nid).read_here = read_here || (off | at) % UNIT_BYTES != 0;
         self.grow(nid, at);
         Ok(())
     }
@@ -262,7 +271,7 @@ impl State {
                 self.lookup_or_create(coll, &oid)?;
             }
             TxnOp::Write { coll, oid, off, data } => {
-                self.write(coll, &oid, off, vec![Seg::Inline(data)])?;
+                self.write(coll, &oid, off, vec![Seg::Inline(data)], false)?;
             }
             TxnOp::Zero { coll, oid, off, len } => {
                 let nid = self.lookup_or_create(coll, &oid)?;

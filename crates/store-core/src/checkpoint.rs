@@ -34,10 +34,16 @@ const SYNC_BYTES: usize = 8 << 20;
 enum Item {
     Coll(CollId, bool),
     OmapGone(u64),
-    Omap { nid: u64, layer: Rc<OmapLayer>, dels: bool, after: Option<Bytes> },
+    Omap {
+        nid: u64,
+        layer: Rc<OmapLayer>,
+        dels: bool,
+        after: Option<Bytes>,
+    },
     Object(CollId, HObject, Option<Rc<Rec>>),
     ChunksGone(u64),
-    Chunk(u64, u32, Option<Rc<Chunk>>),
+    /// The last tells whether its bytes are likely to be read here.
+    Chunk(u64, u32, Option<Rc<Chunk>>, bool),
 }
 
 /// A unit that a slice wrote home.
@@ -141,7 +147,7 @@ impl State {
                 objects.push((node.coll, node.oid.clone(), Some(node.rec.clone())));
             }
             for (idx, slot) in node.chunks.iter().filter(|(_, s)| s.generation == generation) {
-                chunks.push((*nid, *idx, slot.chunk.clone()));
+                chunks.push((*nid, *idx, slot.chunk.clone(), node.read_here));
             }
             if !node.active.is_empty() {
                 let layer = Rc::new(std::mem::take(&mut node.active));
@@ -163,7 +169,8 @@ impl State {
         items.extend(objects.into_iter().map(|(c, o, r)| Item::Object(c, o, r)));
         let mut extents: Vec<(u64, u32, Item)> =
             killed.into_iter().map(|nid| (nid, 0, Item::ChunksGone(nid))).collect();
-        extents.extend(chunks.into_iter().map(|(nid, idx, c)| (nid, idx, Item::Chunk(nid, idx, c))));
+        extents
+            .extend(chunks.into_iter().map(|(nid, idx, c, soon)| (nid, idx, Item::Chunk(nid, idx, c, soon))));
         extents.sort_by_key(|(nid, idx, _)| (*nid, *idx));
         items.extend(extents.into_iter().map(|(_, _, item)| item));
 
@@ -280,7 +287,7 @@ impl State {
                     c.writer.del_range(&mut cx, &first, &end)?;
                     keep = first;
                 }
-                Item::Chunk(nid, idx, chunk) => {
+                Item::Chunk(nid, idx, chunk, read_soon) => {
                     keep = keys::chunk(nid, idx);
                     let value = match chunk {
                         Some(chunk) if !chunk.is_empty() => {
@@ -288,11 +295,7 @@ impl State {
                             let own = home(&chunk, nid, idx, &mut cx, &mut c.homed)?;
                             for h in &c.homed[before..] {
                                 bytes += h.bytes.len();
-                                writes.push(UnitWrite {
-                                    unit: h.unit,
-                                    bytes: h.bytes.clone(),
-                                    read_soon: false,
-                                });
+                                writes.push(UnitWrite { unit: h.unit, bytes: h.bytes.clone(), read_soon });
                             }
                             Some(denc::to_bytes(own.as_ref().unwrap_or(&*chunk), Features::ALL))
                         }
@@ -321,7 +324,7 @@ impl State {
             c.writer.settle(&mut cx, &keep)?;
         }
         let pages = c.writer.out.drain(..);
-        writes.extend(pages.map(|(unit, bytes)| UnitWrite { unit, bytes, read_soon: false }));
+        writes.extend(pages.map(|(unit, bytes)| UnitWrite { unit, bytes, read_soon: true }));
         c.unsynced += writes.iter().map(|w| w.bytes.len()).sum::<usize>();
         let mut steps = write_steps(writes);
         if c.unsynced >= SYNC_BYTES || c.done.is_some() {

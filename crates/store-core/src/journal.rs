@@ -19,6 +19,8 @@ use types::{Fsid, HObject};
 
 const MAGIC: u64 = 0x6c61_6e72_756f_6a6c; // "ljournal"
 const VERSION: u16 = 1;
+/// Room for the metadata of a usual write: object, attributes, log entry, the PG's info.
+const TXN_BYTES: usize = 2048;
 /// Bytes of a record's header.
 pub const HEADER_BYTES: usize = 64;
 /// A group is closed when it has this many bytes; one transaction alone may have more.
@@ -108,7 +110,7 @@ pub struct TxnWriter {
 }
 impl Default for TxnWriter {
     fn default() -> Self {
-        let mut e = Encoder::with_capacity(Features::ALL, 512);
+        let mut e = Encoder::with_capacity(Features::ALL, TXN_BYTES);
         let at = e.reserve_u32();
         TxnWriter { e, at, count: 0, payload: Vec::new(), payload_bytes: 0 }
     }

@@ -323,6 +323,8 @@ pub struct Node {
     pub in_tree: bool,
     /// Used since the cache's hand went by.
     pub touched: bool,
+    /// What was written last is likely to be read here.
+    pub read_here: bool,
 }
 
 impl Node {
@@ -344,6 +346,7 @@ impl Node {
             generation: 0,
             in_tree,
             touched: true,
+            read_here: false,
         }
     }
     /// The record, to be changed in generation `cur`.

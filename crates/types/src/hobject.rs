@@ -94,7 +94,11 @@ impl Ord for HObject {
             .then_with(|| self.pool.cmp(&o.pool))
             .then_with(|| self.bitwise_key().cmp(&o.bitwise_key()))
             .then_with(|| self.nspace.cmp(&o.nspace))
-            .then_with(|| self.effective_key().cmp(o.effective_key()))
+            .then_with(|| {
+                // Without keys, names are compared once.
+                let plain = self.key.is_empty() && o.key.is_empty();
+                if plain { Ordering::Equal } else { self.effective_key().cmp(o.effective_key()) }
+            })
             .then_with(|| self.name.cmp(&o.name))
             .then_with(|| self.snap.cmp(&o.snap))
     }
@@ -106,6 +110,7 @@ impl PartialOrd for HObject {
 }
 
 impl Encode for HObject {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.versioned(4, 3, |e| {
             e.blob(&self.key);
@@ -120,6 +125,7 @@ impl Encode for HObject {
 }
 impl Decode for HObject {
     const MIN_SIZE: usize = 6;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (v, mut d) = d.open("hobject_t", 4)?;
         let mut o =
@@ -192,6 +198,7 @@ impl ObjectLocator {
     }
 }
 impl Encode for ObjectLocator {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         let compat = if self.hash != -1 { 6 } else { 3 };
         e.versioned(6, compat, |e| {
@@ -205,6 +212,7 @@ impl Encode for ObjectLocator {
 }
 impl Decode for ObjectLocator {
     const MIN_SIZE: usize = 22;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (v, mut d) = d.open("object_locator_t", 6)?;
         if v < 3 {
@@ -238,6 +246,7 @@ impl SnapContext {
     }
 }
 impl Encode for SnapContext {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         self.seq.encode(e);
         self.snaps.encode(e);
@@ -245,6 +254,7 @@ impl Encode for SnapContext {
 }
 impl Decode for SnapContext {
     const MIN_SIZE: usize = 12;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(SnapContext { seq: d.get()?, snaps: d.get()? })
     }

@@ -12,10 +12,12 @@ macro_rules! newtype {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub $inner);
         impl Encode for $name {
+            #[inline]
             fn encode(&self, e: &mut Encoder) { self.0.encode(e) }
         }
         impl Decode for $name {
             const MIN_SIZE: usize = std::mem::size_of::<$inner>();
+            #[inline]
             fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> { Ok($name($inner::decode(d)?)) }
         }
         impl fmt::Display for $name {
@@ -71,12 +73,14 @@ impl SnapId {
     pub const SNAPDIR: SnapId = SnapId(u64::MAX);
 }
 impl Encode for SnapId {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u64(self.0);
     }
 }
 impl Decode for SnapId {
     const MIN_SIZE: usize = 8;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(SnapId(d.u64()?))
     }
@@ -165,6 +169,7 @@ impl EntityName {
     }
 }
 impl Encode for EntityName {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u8(self.kind.0);
         e.i64(self.num);
@@ -172,6 +177,7 @@ impl Encode for EntityName {
 }
 impl Decode for EntityName {
     const MIN_SIZE: usize = 9;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(EntityName { kind: EntityType(d.u8()?), num: d.i64()? })
     }
@@ -202,6 +208,7 @@ impl PgId {
     }
 }
 impl Encode for PgId {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u8(1);
         self.pool.encode(e);
@@ -211,6 +218,7 @@ impl Encode for PgId {
 }
 impl Decode for PgId {
     const MIN_SIZE: usize = 17;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let version = d.u8()?;
         if version != 1 {
@@ -254,6 +262,7 @@ impl SpgId {
     }
 }
 impl Encode for SpgId {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.versioned(1, 1, |e| {
             self.pg.encode(e);
@@ -263,6 +272,7 @@ impl Encode for SpgId {
 }
 impl Decode for SpgId {
     const MIN_SIZE: usize = 24;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (_, mut d) = d.open("spg_t", 1)?;
         Ok(SpgId { pg: d.get()?, shard: d.get()? })
@@ -298,6 +308,7 @@ impl EVersion {
     }
 }
 impl Encode for EVersion {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.u64(self.version);
         self.epoch.encode(e);
@@ -305,6 +316,7 @@ impl Encode for EVersion {
 }
 impl Decode for EVersion {
     const MIN_SIZE: usize = 12;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let version = d.u64()?;
         Ok(EVersion { version, epoch: d.get()? })
@@ -332,6 +344,7 @@ pub struct ReqId {
     pub inc: i32,
 }
 impl Encode for ReqId {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.versioned(2, 2, |e| {
             self.name.encode(e);
@@ -342,6 +355,7 @@ impl Encode for ReqId {
 }
 impl Decode for ReqId {
     const MIN_SIZE: usize = 27;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         let (_, mut d) = d.open("osd_reqid_t", 2)?;
         Ok(ReqId { name: d.get()?, tid: d.u64()?, inc: d.i32()? })
@@ -374,12 +388,14 @@ impl Fsid {
     }
 }
 impl Encode for Fsid {
+    #[inline]
     fn encode(&self, e: &mut Encoder) {
         e.raw(&self.0);
     }
 }
 impl Decode for Fsid {
     const MIN_SIZE: usize = 16;
+    #[inline]
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
         Ok(Fsid(d.get()?))
     }
