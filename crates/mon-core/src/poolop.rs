@@ -150,6 +150,10 @@ impl MonCore {
                 if p.is_pool_snaps_mode() {
                     return Err(Errno::EINVAL);
                 }
+                // A pool that never had such snapshots (a copy of one that did, say).
+                if !p.is_unmanaged_snaps_mode() {
+                    return Err(Errno::EOPNOTSUPP);
+                }
                 if m.snapid.0 > p.snap_seq.0 || m.snapid.0 == 0 {
                     return Err(Errno::ENOENT);
                 }

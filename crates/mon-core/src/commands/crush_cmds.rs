@@ -291,6 +291,10 @@ fn rule_rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 fn rule_rename(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (s, d) = (need(a, "srcname")?, need(a, "dstname")?);
+    let c = &core.osd.peek().crush;
+    if c.rule_id(&s).is_none() && c.rule_id(&d).is_some() {
+        return text_outs("", format!("already renamed to '{d}'"));
+    }
     edit(core, |c| c.rename_rule(&s, &d).map(drop))?;
     done("")
 }

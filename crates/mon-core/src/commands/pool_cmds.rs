@@ -83,7 +83,10 @@ pub(crate) fn stage_pool(core: &mut MonCore, name: &str, pg_num: u32, rule: u8, 
 
 fn create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let name = need(a, "pool")?;
-    if core.osd.peek().pool_by_name(&name).is_some() {
+    if let Some(p) = core.osd.peek().pool_by_name(&name).and_then(|id| core.osd.peek().pool(id)) {
+        if let Some(kind) = a.str("pool_type").filter(|k| (k == "erasure") != p.is_erasure()) {
+            return fail(Errno::EINVAL, format!("pool '{name}' cannot change to type {kind}"));
+        }
         return text_outs("", format!("pool '{name}' already exists"));
     }
     if name.is_empty() || name.chars().any(char::is_control) {
