@@ -20,6 +20,13 @@ ceph mon stat | grep -qE "^e[0-9]+: 3 mons at .*, leader 0 a, quorum 0,1,2 a,b,c
 ceph mon getmap -o "$T/map" 2>/dev/null; monmaptool --print "$T/map" | grep -q "^2: .* mon.c" || die "$(monmaptool --print "$T/map")"
 for m in a b c; do same "$(ceph tell mon.$m mon_status | json 'd["name"]+" "+str(len(d["quorum"]))')" "$m 3"; done
 same "$(ceph daemon "$D/run/mon.b.asok" quorum_status | json 'd["quorum_leader_name"]')" a
+say "Prometheus finds the leader's page"
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+ceph config set mgr mgr/prometheus/server_port "$port"
+page() { /usr/bin/python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/metrics" % sys.argv[1], timeout=5).read().decode())' "$port" 2>/dev/null; }
+for n in $(seq 30); do page > "$T/page" && break; sleep 0.2; done
+for m in a b c; do grep -qE "^ceph_mon_quorum_status\{ceph_daemon=\"mon.$m\"\} 1" "$T/page" || die "metrics: $(grep quorum "$T/page")"; done
+grep -qE '^ceph_osd_up\{ceph_daemon="osd.2"\} 1' "$T/page" && grep -q "^ceph_health_status" "$T/page" || die "metrics: $(cat "$T/page")"
 ceph osd pool create p 16 >/dev/null 2>&1; ceph osd pool application enable p rados >/dev/null 2>&1
 say "streams begin: commands of new clients and of one that stays, and I/O"
 (cd "$T"; n=0; while [ ! -e stop ]; do n=$((n+1)); timeout 30 ceph config-key set "k/$n" "v$n" >/dev/null 2>>cli.out && echo "$n $(date +%s.%N)" >> cli.acks; done) & BG+=($!)

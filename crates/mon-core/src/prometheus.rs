@@ -7,6 +7,7 @@ use crate::commands::{pool_max_avail, pool_used_bytes};
 use crate::core::MonCore;
 use crate::crushutil::class_of;
 use crate::health::Severity;
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use types::osdmap::flag;
@@ -101,6 +102,21 @@ const STATES: [&str; 29] = [
 ];
 
 impl MonCore {
+    /// Where this page is to be had: `mgr/prometheus/server_port` of the central configuration, at this monitor's own address unless
+    /// `mgr/prometheus/server_addr` names another. The leader's only; nowhere without a port.
+    pub fn metrics_at(&self) -> Option<SocketAddr> {
+        if !self.quorum.leads {
+            return None;
+        }
+        let options = self.config.effective(&format!("mgr.{}", self.cfg.name), "", "");
+        let get = |name: &str| options.get(name).map(|(_, v)| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let port: u16 = get("mgr/prometheus/server_port")?.parse().ok().filter(|p| *p != 0)?;
+        let own =
+            || self.monmap().mons.get(&self.cfg.name)?.public_addrs.legacy_or_front().sock.map(|s| s.ip());
+        let ip = get("mgr/prometheus/server_addr").and_then(|a| a.parse().ok()).or_else(own)?;
+        Some(SocketAddr::new(ip, port))
+    }
+
     /// The answer to `GET /metrics`.
     pub fn metrics(&self) -> String {
         let mut p = Page::default();

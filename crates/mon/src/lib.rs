@@ -4,6 +4,7 @@
 
 mod ensemble;
 mod metadata;
+mod metrics;
 mod mkfs;
 mod peers;
 mod run;

@@ -2,6 +2,7 @@
 
 use crate::ensemble::Ensemble;
 use crate::metadata::metadata;
+use crate::metrics::Metrics;
 use crate::peers;
 use crate::shell::{Shell, Side};
 use crate::store::{self, Reports, Writer};
@@ -121,6 +122,7 @@ async fn event_loop(shell: &Rc<Shell>, reports: &mut Reports, log: &Log) -> anyh
     for t in [&mut tick, &mut peers] {
         t.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     }
+    let mut metrics = Metrics::default();
     loop {
         let deadline = shell.deadline().into();
         let pieces = shell.send_pieces();
@@ -134,10 +136,16 @@ async fn event_loop(shell: &Rc<Shell>, reports: &mut Reports, log: &Log) -> anyh
             () = tokio::time::sleep_until(deadline) => shell.tick(),
             () = shell.wake.notified() => {}
             () = tokio::time::sleep(PIECE_PAUSE), if pieces => {}
-            _ = tick.tick() => shell.event(MonEvent::Tick),
+            _ = tick.tick() => {
+                shell.event(MonEvent::Tick);
+                metrics.follow(shell, shell.metrics_at());
+            }
             _ = peers.tick() => shell.peers_tick(),
             ask = signals.next() => match ask {
-                Ask::Stop => return Ok(()),
+                Ask::Stop => {
+                    metrics.stop();
+                    return Ok(());
+                }
                 Ask::Reopen => log.reopen(),
             },
         }

@@ -206,6 +206,14 @@ impl Shell {
     pub fn send_pieces(&self) -> bool {
         self.peers.send_pieces()
     }
+    /// The page for Prometheus.
+    pub fn metrics(&self) -> String {
+        self.core.borrow().metrics()
+    }
+    /// Where the page for Prometheus is to be had, by the central configuration; nowhere while this monitor does not lead.
+    pub fn metrics_at(&self) -> Option<std::net::SocketAddr> {
+        self.core.borrow().metrics_at()
+    }
     /// Why this monitor must stop.
     pub fn broken(&self) -> Option<String> {
         self.ensemble.borrow().broken.clone()
