@@ -105,7 +105,16 @@ const VALUES: &[&str] = &[
     "\"host:x/osd_max_backfills\"",
     "10000",
     "100000",
+    "\"f\"",
+    "\"meta\"",
+    "\"fdata\"",
+    "\"1:0\"",
+    "\"a\"",
 ];
+
+/// First byte of a beacon, and the state in which daemons come.
+const BEACON: u8 = 0x7e;
+const BOOT: i32 = types::mdsmap::state::BOOT;
 
 /// A parameter of a command.
 struct Parameter {
@@ -167,6 +176,14 @@ impl Reader<'_> {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
+    /// A daemon's beacon, when one is next: who, what it wants, and how many epochs it lags.
+    fn beacon(&mut self) -> Option<(usize, i32, u64)> {
+        let [BEACON, who, state, rest @ ..] = self.0 else { return None };
+        let (who, state) = (*who, *state);
+        self.0 = rest;
+        Some((usize::from(who & 1), i32::from(state as i8) % 17, u64::from(who >> 1) % 3))
+    }
+
     /// The next command.
     fn command(&mut self) -> Option<(Role, String)> {
         let first = self.byte()?;
@@ -204,6 +221,11 @@ fn disk() -> Disk {
         for c in [
             r#"{"prefix":"osd pool create","pool":"data","pg_num":8}"#,
             r#"{"prefix":"osd pool mksnap","pool":"data","snap":"snap1"}"#,
+            r#"{"prefix":"osd pool create","pool":"meta","pg_num":8}"#,
+            r#"{"prefix":"osd pool create","pool":"fdata","pg_num":8}"#,
+            r#"{"prefix":"fs new","fs_name":"f","metadata":"meta","data":"fdata"}"#,
+            r#"{"prefix":"auth get-or-create","entity":"mds.a","caps":["mon","profile mds"]}"#,
+            r#"{"prefix":"auth get-or-create","entity":"mds.b","caps":["mon","profile mds"]}"#,
             r#"{"prefix":"config set","who":"osd","name":"osd_max_backfills","value":"2"}"#,
             r#"{"prefix":"config-key set","key":"data","val":"1"}"#,
             r#"{"prefix":"osd crush rule create-replicated","name":"data","root":"default","type":"host"}"#,
@@ -220,7 +242,17 @@ fn disk() -> Disk {
 pub fn fuzz_commands(data: &[u8]) {
     let mut r = Reader(data);
     let mut w = World::open_disk(disk());
-    for _ in 0..COMMANDS_MAX {
+    let daemons = ["a", "b"].map(|n| w.open(Role::Mon, &format!("mds.{n}"), 7500, "profile mds"));
+    for (n, id) in daemons.into_iter().enumerate() {
+        w.mds_beacon(id, ["a", "b"][n], BOOT, 1, 0);
+    }
+    for seq in 2..COMMANDS_MAX as u64 + 2 {
+        if let Some((who, state, behind)) = r.beacon() {
+            let epoch = u64::from(w.core.fsmap().epoch.0).saturating_sub(behind);
+            w.mds_beacon(daemons[who], ["a", "b"][who], state, seq, epoch);
+            w.advance(3);
+            continue;
+        }
         let Some((role, json)) = r.command() else { break };
         let input = Bytes::from(r.bytes());
         // Any answer will do, but there must be one.
@@ -241,6 +273,9 @@ fn likely(name: &str, choices: &[String]) -> u8 {
         "pgid" => "\"1.0\"",
         "id" | "ids" | "osd" | "osdid" | "epoch" | "oid" => "\"0\"",
         "entity" => "\"client.admin\"",
+        "fs_name" | "filesystem" | "fs" => "\"f\"",
+        "metadata" => "\"meta\"",
+        "role" | "role_or_gid" => "\"0\"",
         "caps" => "[\"mon\",\"allow r\"]",
         "who" | "target" => "\"osd\"",
         "key" => "\"osd_max_backfills\"",
@@ -283,6 +318,11 @@ pub fn samples() -> Vec<Vec<u8>> {
             s.extend([0, 0]);
             out.push(s);
         }
+    }
+    // Daemons that become active, fail, stop, and are damaged.
+    for states in [[13, 8, 13], [13, 10, 11], [13, 14, -1], [13, 15, 0]] {
+        let beacons = states.iter().enumerate();
+        out.push(beacons.flat_map(|(n, s)| [BEACON, n as u8 % 2, *s as u8]).collect());
     }
     for (text, input) in [
         (r#"{"prefix":"osd pool create","pool":"x","pg_num":4,"size":2}"#, ""),

@@ -13,7 +13,9 @@ use core::net::{Ipv4Addr, SocketAddr};
 use denc::Features;
 use messages::mgr::{MMgrCommand, MMgrCommandReply};
 use messages::mon::{MMonCommand, MMonCommandAck, MMonSubscribe, SubItem};
-use messages::{MCommand, MCommandReply, MOsdBoot, Message, Payload};
+use messages::{
+    MCommand, MCommandReply, MMdsBeacon, MOsdBoot, Message, PaxosHeader, Payload,
+};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use types::features::SUPPORTED;
@@ -226,6 +228,24 @@ impl World {
         assert_eq!(ret, 0, "{place}: {text}");
         self.subscribe(id, "osd_pg_creates", 0);
         id
+    }
+
+    /// A beacon of an MDS daemon: who it is, what it wants, and the newest epoch that it says it has.
+    pub fn mds_beacon(&mut self, id: SessionId, name: &str, state: i32, seq: u64, epoch: u64) {
+        use types::compatset::{CompatSet, FeatureSet};
+        let compat =
+            CompatSet { incompat: FeatureSet::new(types::fsmap::MDS_FEATURES), ..CompatSet::default() };
+        let b = MMdsBeacon {
+            paxos: PaxosHeader::new(epoch),
+            fsid: FSID,
+            global_id: 4100 + id,
+            state,
+            seq,
+            name: name.to_owned(),
+            compat,
+            ..MMdsBeacon::default()
+        };
+        self.send(id, &b);
     }
 
     /// A command of `client.admin`: code, status text, output.
