@@ -121,7 +121,7 @@ fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 /// What `mon_status` answers.
-pub fn mon_status_json(core: &MonCore) -> Value {
+pub(super) fn mon_status_json(core: &MonCore) -> Value {
     json!({
         "name": core.name(), "rank": core.rank(), "state": "leader", "election_epoch": core.election.epoch(), "quorum": [core.rank()],
         "quorum_age": age(core),
