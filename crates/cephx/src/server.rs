@@ -9,6 +9,7 @@
 //! - AUTH tickets are sealed with authenticated encryption (`keyserver`). So a ticket that opens is one we made.
 //! - Every refusal on a connection looks the same: EACCES. Which of name, key or ticket was wrong stays inside.
 
+use crate::caps::MonCap;
 use crate::crypto::{CephxError, CryptoKey, KeyType, usage};
 use crate::env::{Env, random_u64};
 use crate::keyserver::{AuthConfig, EntityAuth, MonAuthDb};
@@ -230,7 +231,8 @@ impl MonAuthenticator {
         let old_session_key = self.verify_old_ticket(login, &req.old_ticket)?;
 
         let caps = entity.caps_info("mon");
-        if caps.caps.is_empty() {
+        // Caps that cannot be read (an empty text among them) let nobody in.
+        if caps.caps.is_empty() || (!caps.allow_all && MonCap::parse(&caps.text()).is_err()) {
             return Err(Errno::EACCES);
         }
         let ticket = AuthTicket {

@@ -290,7 +290,7 @@ impl MonCore {
     }
 
     fn ping(&mut self, id: SessionId) {
-        let text = crate::fmt::pretty(&commands::mon_status_json(self));
+        let text = crate::fmt::pretty(&commands::pong(self));
         let Some(s) = self.sessions.get(&id) else { return };
         let m = Message::new(&MPing::with_text(&text), s.features());
         self.send(id, m);

@@ -43,7 +43,7 @@ impl Page {
     fn text(self) -> String {
         let mut out = String::new();
         for (name, (kind, help, lines)) in self.0 {
-            let _ = write!(out, "\n# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
             lines.iter().for_each(|l| out += &format!("{l}\n"));
         }
         out
@@ -54,7 +54,7 @@ fn host(a: &AddrVec) -> String {
     a.legacy_or_front().sock.map(|s| s.ip().to_string()).unwrap_or_default()
 }
 
-const FLAGS: [(&str, u32); 11] = [
+const FLAGS: [(&str, u32); 9] = [
     ("noup", flag::NOUP),
     ("nodown", flag::NODOWN),
     ("noout", flag::NOOUT),
@@ -64,12 +64,15 @@ const FLAGS: [(&str, u32); 11] = [
     ("norecover", flag::NORECOVER),
     ("noscrub", flag::NOSCRUB),
     ("nodeep_scrub", flag::NODEEP_SCRUB),
-    ("notieragent", flag::NOTIERAGENT),
-    ("nosnaptrim", flag::NOSNAPTRIM),
 ];
 
 /// PG states that stock's exporter counts, each by pool.
-const STATES: [&str; 29] = [
+const STATES: [&str; 34] = [
+    "unknown",
+    "wait",
+    "laggy",
+    "premerge",
+    "failed_repair",
     "active",
     "clean",
     "down",
@@ -265,6 +268,8 @@ impl MonCore {
             g("bytes_used", used);
             g("percent_used", if used + avail * copies > 0.0 { used / (used + avail * copies) } else { 0.0 });
             g("objects", s.num_objects.max(0) as f64);
+            g("num_objects_recovered", s.num_objects_recovered.max(0) as f64);
+            g("num_bytes_recovered", s.num_bytes_recovered.max(0) as f64);
             g("dirty", s.num_objects_dirty.max(0) as f64);
             g("quota_bytes", pool.quota_max_bytes as f64);
             g("quota_objects", pool.quota_max_objects as f64);

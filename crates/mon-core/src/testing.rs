@@ -13,9 +13,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use denc::Features;
 use messages::mgr::{MMgrCommand, MMgrCommandReply};
 use messages::mon::{MMonCommand, MMonCommandAck, MMonSubscribe, SubItem};
-use messages::{
-    MCommand, MCommandReply, MMdsBeacon, MOsdBoot, Message, PaxosHeader, Payload,
-};
+use messages::{MCommand, MCommandReply, MMdsBeacon, MOsdBoot, Message, PaxosHeader, Payload};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use types::features::SUPPORTED;

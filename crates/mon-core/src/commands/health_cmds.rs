@@ -41,6 +41,12 @@ pub(super) fn health_json(core: &MonCore, checks: &Checks, detail: bool) -> Valu
     json!({"status": core.overall(checks).name(), "checks": list, "mutes": mutes})
 }
 
+/// What a monitor answers to `ceph ping`.
+pub fn pong(core: &MonCore) -> Value {
+    let health = health_json(core, &core.checks(), false);
+    json!({"health": health, "mon_status": super::mon_cmds::mon_status_json(core)})
+}
+
 /// `(muted: A(59m) B)`, or nothing.
 pub(super) fn muted_text(core: &MonCore) -> Option<String> {
     let list: Vec<String> = core

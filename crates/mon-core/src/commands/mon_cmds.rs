@@ -130,7 +130,7 @@ fn quorum_status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 /// What `mon_status` answers.
-pub fn mon_status_json(core: &MonCore) -> Value {
+pub(super) fn mon_status_json(core: &MonCore) -> Value {
     // Before it is asked in, a monitor does not know who else is outside.
     let outside: Vec<&String> = match core.quorum.leader {
         Some(_) => core.monmap().ranks.iter().filter(|n| !core.quorum.quorum.contains(n)).collect(),

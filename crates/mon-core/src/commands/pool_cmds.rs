@@ -7,7 +7,7 @@ use crate::core::MonCore;
 use crate::fmt::{byte_u, si_u};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use types::pool::{PgPool, PoolSnapInfo, PoolType, autoscale, flag};
+use types::pool::{PgPool, PoolOpt, PoolSnapInfo, PoolType, autoscale, flag};
 use types::{Errno, PoolId, SnapId};
 
 pub(super) const TABLE: &[(&str, Handler)] = &[
@@ -150,7 +150,21 @@ fn create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if let Err(t) = pg_limit(core, pg_num as u32, size) {
         return fail(Errno::ERANGE, t);
     }
-    stage_pool(core, &name, pg_num as u32, rule as u8, size);
+    // There is no autoscaler: to take the mode and do nothing would be a lie.
+    if a.str("autoscale_mode").is_some_and(|m| m != "off") || a.flag("bulk") {
+        return fail(Errno::EOPNOTSUPP, "the pg autoscaler is not supported");
+    }
+    let id = stage_pool(core, &name, pg_num as u32, rule as u8, size);
+    for (key, value) in [
+        ("pg_num_min", a.int("pg_num_min").filter(|n| *n > 0).map(PoolOpt::Int)),
+        ("pg_num_max", a.int("pg_num_max").filter(|n| *n > 0).map(PoolOpt::Int)),
+        ("target_size_bytes", a.int("target_size_bytes").filter(|n| *n > 0).map(PoolOpt::Int)),
+        ("target_size_ratio", a.float("target_size_ratio").filter(|n| *n > 0.0).map(PoolOpt::Double)),
+    ] {
+        if let (Some(v), Some(at), Some(p)) = (value, super::pool_get::opt_of(key), core.osd.pool_mut(id)) {
+            p.opts.0.insert(at, v);
+        }
+    }
     done(format!("pool '{name}' created"))
 }
 
