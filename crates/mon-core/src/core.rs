@@ -115,6 +115,8 @@ pub struct MonCore {
     pub(crate) balancer: commands::Balancer,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
+    /// Since when this monitor has led: what daemons report has been gathered from then on.
+    pub(crate) office_since: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -182,6 +184,7 @@ impl MonCore {
             balancer: commands::Balancer::default(),
             sessions: BTreeMap::new(),
             started: now,
+            office_since: now,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),

@@ -268,7 +268,12 @@ impl MonCore {
             cmd: m.cmd,
             data: out.data,
         };
-        if wait { self.answer_later(id, kinds::MON_COMMAND, &r, tid) } else { self.reply(id, &r, tid) }
+        match wait {
+            // Keys are kept nowhere but where they belong; these commands can be repeated.
+            true if commands::is_about_keys(&r.cmd) => self.reply_later(id, &r, tid),
+            true => self.answer_later(id, kinds::MON_COMMAND, &r, tid),
+            false => self.reply(id, &r, tid),
+        }
     }
 
     fn tell_command(&mut self, id: SessionId, m: MCommand, tid: u64) {

@@ -410,7 +410,7 @@ impl MonCore {
 
     fn pg_checks(&self, b: &mut Builder) {
         let stuck = Duration::from_secs_f64(self.cfg.num("mon_pg_stuck_threshold").max(1.0));
-        let start = self.now.since(self.started);
+        let start = self.now.since(self.office_since);
         let (mut unavailable, mut degraded, mut damaged) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut recovery_full: Vec<String> = Vec::new();

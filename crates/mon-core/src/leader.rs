@@ -115,6 +115,7 @@ impl MonCore {
 
     fn take_office(&mut self) {
         self.reload();
+        self.office_since = self.now;
         self.pgmap = PgMap::default();
         self.osd_committed();
         self.members.retain(|name, _| *name == self.cfg.name);

@@ -11,7 +11,7 @@ use mon_core::wire::{Forward, Gone, Hello, Join, Piece, QuorumBytes, Route};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use types::Utime;
 use types::monmap::MonMap;
@@ -35,6 +35,8 @@ pub struct Ensemble {
     proxies: BTreeMap<(NodeId, u64), SessionId>,
     proxy_of: BTreeMap<SessionId, (NodeId, u64)>,
     next_proxy: SessionId,
+    /// Our sessions for which the leader holds one.
+    handed: BTreeSet<SessionId>,
     last_applied: u64,
     /// Why this monitor takes no part any more.
     pub broken: Option<String>,
@@ -82,6 +84,7 @@ impl Ensemble {
             proxies: BTreeMap::new(),
             proxy_of: BTreeMap::new(),
             next_proxy: PROXIES,
+            handed: BTreeSet::new(),
             last_applied: loaded.applied,
             broken: None,
         })
@@ -211,6 +214,7 @@ impl Ensemble {
                 );
                 self.office(w, false);
                 self.drop_proxies(w);
+                self.handed.clear();
                 w.peers().forget_waiting();
             }
             Effect::Refused { tag, why, .. } => {
@@ -310,6 +314,7 @@ impl Ensemble {
 
     fn forward(&mut self, w: &mut dyn World, token: SessionId, peer: Peer, msg: Message) {
         if let Some(l) = self.info.leader.clone() {
+            self.handed.insert(token);
             w.peers().send_or_wait(&l, message(&Forward { token, peer, msg }));
         }
     }
@@ -415,8 +420,8 @@ impl Ensemble {
     }
 
     /// A session of ours ended: the leader may hold one for it.
-    pub fn session_closed(&self, w: &dyn World, id: SessionId) {
-        if !self.info.leads
+    pub fn session_closed(&mut self, w: &dyn World, id: SessionId) {
+        if self.handed.remove(&id)
             && let Some(l) = &self.info.leader
         {
             w.peers().send_or_wait(l, message(&Gone { token: id }));
@@ -486,7 +491,7 @@ impl Ensemble {
             self.may_seed = false;
             return w.write(Job::GiveUpSeed);
         }
-        let names: std::collections::BTreeSet<&str> = hellos.iter().map(|h| h.name.as_str()).collect();
+        let names: BTreeSet<&str> = hellos.iter().map(|h| h.name.as_str()).collect();
         let map = w.monmap();
         let others = map.mons.keys().filter(|n| **n != self.name && names.contains(n.as_str())).count();
         if others < map.mons.len() / 2 {

@@ -328,7 +328,7 @@ impl Shell {
     }
 
     fn closed(&self, id: SessionId) {
-        self.ensemble.borrow().session_closed(&self, id);
+        self.ensemble.borrow_mut().session_closed(&self, id);
         self.event(MonEvent::Closed(id));
     }
 

@@ -374,6 +374,16 @@ pub(crate) fn is_from_committed(msg: &Message) -> bool {
     Args::parse(&m.cmd).is_ok_and(|a| FROM_COMMITTED.binary_search(&a.prefix.as_str()).is_ok())
 }
 
+/// True for a command whose answer may hold a key.
+pub(crate) fn is_about_keys(cmd: &[String]) -> bool {
+    let module = |a: Args| signature(&a.prefix).map(|s| s.module);
+    Args::parse(cmd).is_ok_and(|a| {
+        a.prefix.starts_with("config-key")
+            || a.prefix.starts_with("fs authorize")
+            || module(a) == Some("auth")
+    })
+}
+
 /// The refusal that takes the place of a command's answer.
 pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Message {
     let Ok(mut m) = answer.decode::<messages::MMonCommandAck>() else { return answer.clone() };

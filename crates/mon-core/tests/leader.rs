@@ -1,0 +1,124 @@
+//! Taking and losing office, and requests that are asked again.
+
+use denc::Features;
+use messages::Message;
+use messages::mon::{MMonCommand, MMonCommandAck};
+use mon_core::testing::{FSID, World};
+use mon_core::{MonEffect, MonEvent, MonState, Proposal, QuorumInfo, Role, SessionId};
+use types::features::SUPPORTED;
+
+fn command(json: &str, tid: u64) -> Message {
+    let m = MMonCommand::new(FSID, json, bytes::Bytes::new());
+    Message::new(&m, Features(SUPPORTED)).with_tid(tid)
+}
+
+fn log_lines(w: &mut World, text: &str) -> usize {
+    let (_, _, data) = w.command(Role::Mon, r#"{"prefix":"log last","num":1000}"#);
+    String::from_utf8_lossy(&data).lines().filter(|l| l.ends_with(text)).count()
+}
+
+/// The monitor follows `b`.
+fn peon(w: &World) -> QuorumInfo {
+    QuorumInfo {
+        state: MonState::Peon,
+        leads: false,
+        leader: Some("b".into()),
+        quorum: vec!["a".into(), "b".into()],
+        election_epoch: 8,
+        since: w.now(),
+    }
+}
+
+fn proposal(effects: &[MonEffect]) -> Option<Proposal> {
+    effects.iter().find_map(|e| match e {
+        MonEffect::Propose(p) => Some(p.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_request_that_is_asked_again_is_answered_and_not_done_again() {
+    let mut w = World::new(1);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    let json = r#"{"prefix":"log","logtext":["once"]}"#;
+    w.event(MonEvent::Message(id, command(json, 77)));
+    assert_eq!(w.take::<MMonCommandAck>(id).len(), 1);
+    w.event(MonEvent::Message(id, command(json, 77)));
+    let again = w.take::<MMonCommandAck>(id);
+    assert_eq!((again.len(), again[0].r), (1, 0), "it is answered");
+    assert_eq!(log_lines(&mut w, "once"), 1);
+    // After a restart, too (in this world a session's number gives the client's global id); another transaction is another request.
+    let mut w = w.restarted();
+    while w.open(Role::Mon, "client.admin", 9000, "allow *") != id {}
+    w.event(MonEvent::Message(id, command(json, 77)));
+    assert_eq!((w.take::<MMonCommandAck>(id).len(), log_lines(&mut w, "once")), (1, 1));
+    w.event(MonEvent::Message(id, command(json, 78)));
+    assert_eq!(log_lines(&mut w, "once"), 2);
+}
+
+#[test]
+fn answers_with_keys_are_not_kept() {
+    let mut w = World::new(0);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    w.event(MonEvent::Message(id, command(r#"{"prefix":"auth get-or-create","entity":"client.x"}"#, 5)));
+    assert_eq!(w.take::<MMonCommandAck>(id)[0].r, 0);
+    assert_eq!(w.disk.keys().filter(|k| k.starts_with("done/")).count(), 0);
+    w.event(MonEvent::Message(id, command(r#"{"prefix":"osd set","key":"noout"}"#, 6)));
+    assert_eq!(w.disk.keys().filter(|k| k.starts_with("done/")).count(), 1);
+}
+
+#[test]
+fn who_waits_when_the_leader_loses_its_office_must_ask_again() {
+    let mut w = World::new(1);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    let now = w.now();
+    let effects =
+        w.core.handle(now, MonEvent::Message(id, command(r#"{"prefix":"osd set","key":"noout"}"#, 9)));
+    let p = proposal(&effects).expect("a change is proposed");
+    assert!(!effects.iter().any(|e| matches!(e, MonEffect::Send(s, _) if *s == id)), "no answer yet");
+    let info = peon(&w);
+    let effects = w.core.handle(now, MonEvent::Quorum(info));
+    assert!(effects.iter().any(|e| matches!(e, MonEffect::Close(s) if *s == id)), "{effects:?}");
+    // The next leader had it in its log: it becomes part of the history here as well.
+    w.core.handle(now, MonEvent::Committed(p));
+    assert!(w.core.osdmap().has_flag(types::osdmap::flag::NOOUT));
+}
+
+#[test]
+fn a_follower_answers_from_committed_state_and_hands_the_rest_to_the_leader() {
+    let mut w = World::new(1);
+    let info = peon(&w);
+    w.event(MonEvent::Quorum(info));
+    let id: SessionId = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    let now = w.now();
+    let local = w.core.handle(now, MonEvent::Message(id, command(r#"{"prefix":"osd dump"}"#, 1)));
+    assert!(local.iter().any(|e| matches!(e, MonEffect::Send(s, m) if *s == id && m.header.tid == 1)));
+    let handed =
+        w.core.handle(now, MonEvent::Message(id, command(r#"{"prefix":"osd set","key":"noout"}"#, 2)));
+    assert!(
+        handed
+            .iter()
+            .any(|e| matches!(e, MonEffect::Forward(s, p, _) if *s == id && p.entity == "client.admin"))
+    );
+    assert!(proposal(&handed).is_none(), "only the leader proposes");
+    // The leader is gone before it answered.
+    let lost = w.core.handle(now, MonEvent::LeaderLost);
+    assert!(lost.iter().any(|e| matches!(e, MonEffect::Close(s) if *s == id)));
+}
+
+#[test]
+fn nothing_is_answered_while_another_may_know_better() {
+    let mut w = World::new(1);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    w.event(MonEvent::Readable(false));
+    w.event(MonEvent::Message(id, command(r#"{"prefix":"osd dump"}"#, 1)));
+    assert!(w.take::<MMonCommandAck>(id).is_empty());
+    w.event(MonEvent::Readable(true));
+    assert_eq!(w.take::<MMonCommandAck>(id).len(), 1, "it waited");
+    w.event(MonEvent::Readable(false));
+    w.env.advance(4);
+    let now = w.now();
+    let effects = w.core.handle(now, MonEvent::Tick);
+    assert!(effects.iter().any(|e| matches!(e, MonEffect::Close(s) if *s == id)), "it finds another monitor");
+    assert!(!w.core.is_serving(now));
+}
