@@ -176,7 +176,7 @@ impl State {
             at += len;
         }
         // Whoever writes parts of units reads the rest.
-        self.node(nid).read_here = read_here || (off | at) % UNIT_BYTES != 0;
+        self.node(nid).read_here = read_here || !(off | at).is_multiple_of(UNIT_BYTES);
         self.grow(nid, at);
         Ok(())
     }
