@@ -268,3 +268,98 @@ impl Drop for Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorum::InstalledState;
+
+    struct Folder(PathBuf);
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let dir = std::env::temp_dir().join(format!("loligo-mon-store-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir).unwrap();
+            Folder(dir)
+        }
+    }
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn keys(list: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
+        list.iter().map(|(k, v)| ((*k).to_owned(), Bytes::copy_from_slice(v.as_bytes()))).collect()
+    }
+    fn persist_of(token: u64, put: &[(u64, &'static str)]) -> Persist {
+        Persist {
+            token,
+            snapshot: None,
+            delete_from: put.first().map(|p| p.0),
+            put: put.iter().map(|(i, e)| (*i, Bytes::from_static(e.as_bytes()))).collect(),
+            delete_to: None,
+            meta: Bytes::from_static(b"meta"),
+        }
+    }
+
+    #[test]
+    fn a_store_from_before_the_quorum_is_one_of_a_quorum_of_one() {
+        let d = Folder::new("old");
+        fs::create_dir_all(path(&d.0).parent().unwrap()).unwrap();
+        let db = open_at(&path(&d.0), true).unwrap();
+        let t = db.begin_write().unwrap();
+        t.open_table(KV).unwrap().insert("a/b", b"c".as_slice()).unwrap();
+        t.commit().unwrap();
+        drop(db);
+        for id in [7, 8] {
+            let opened = read_all(&open(&d.0, "a", NodeId(id)).unwrap()).unwrap();
+            assert_eq!(opened.keys, keys(&[("a/b", "c")]));
+            // (The second start finds what the first one made.)
+            assert_eq!(quorum::meta_id(&opened.loaded.meta).unwrap(), NodeId(7));
+            assert_eq!((opened.loaded.applied, opened.may_seed), (1, false));
+        }
+    }
+
+    #[test]
+    fn a_new_store_joins_or_founds_and_a_second_one_is_refused() {
+        let d = Folder::new("new");
+        create(&d.0, &keys(&[("k", "v")]), NodeId(5), true).unwrap();
+        assert!(create(&d.0, &keys(&[]), NodeId(6), true).is_err());
+        let db = open(&d.0, "a", NodeId(9)).unwrap();
+        let opened = read_all(&db).unwrap();
+        assert_eq!((opened.loaded.applied, opened.may_seed), (0, true));
+        write(&db, &[Job::Found(quorum::seed_meta(NodeId(5), &[(NodeId(5), "a".into())]))]).unwrap();
+        let opened = read_all(&db).unwrap();
+        assert_eq!((opened.loaded.applied, opened.may_seed), (1, false));
+    }
+
+    #[test]
+    fn log_and_state_change_in_the_order_of_the_jobs() {
+        let d = Folder::new("log");
+        create(&d.0, &keys(&[("old", "x")]), NodeId(5), true).unwrap();
+        let db = open(&d.0, "a", NodeId(9)).unwrap();
+        let mut batch = Batch::default();
+        batch.put("new", Bytes::from_static(b"y"));
+        batch.delete("old");
+        let jobs = [
+            Job::Persist(persist_of(1, &[(2, "two"), (3, "three"), (4, "four")])),
+            Job::Persist(persist_of(2, &[(4, "other four")])),
+            Job::Apply(3, batch),
+            Job::Persist(Persist { delete_to: Some(2), ..persist_of(3, &[]) }),
+        ];
+        write(&db, &jobs).unwrap();
+        let opened = read_all(&db).unwrap();
+        assert_eq!(opened.loaded.entries, [Bytes::from_static(b"three"), Bytes::from_static(b"other four")]);
+        assert_eq!((opened.loaded.applied, opened.keys), (3, keys(&[("new", "y")])));
+
+        let mut all = Batch::default();
+        all.put("whole", Bytes::from_static(b"state"));
+        let data = denc::to_bytes(&all, denc::Features::ALL);
+        let p = Persist { snapshot: Some(InstalledState { index: 9, data }), ..persist_of(4, &[]) };
+        write(&db, &[Job::Persist(p)]).unwrap();
+        let opened = read_all(&db).unwrap();
+        assert_eq!((opened.loaded.entries.len(), opened.loaded.applied), (0, 9));
+        assert_eq!(opened.keys, keys(&[("whole", "state")]));
+    }
+}
