@@ -13,6 +13,7 @@ start() { ceph-osd -i "$1" --keyring "$D/osd/$1/keyring" --osd-data "$D/osd/$1" 
   --admin-socket "$D/osd/$1.asok" >"$D/osd/$1.out" 2>&1 || die "osd.$1 does not start: $(tail -3 "$D/osd/$1.out")"; }
 wait_for() { local n; for n in $(seq "$1"); do "${@:3}" && return 0; sleep 0.5; done; die "$2: $(ceph -s; ceph osd tree)"; }
 up() { ceph osd stat | grep -q " $1 up"; }
+degraded() { ceph pg stat | grep -q "active+undersized"; }
 clean() { ceph pg stat | grep -qE " 16 active\+clean;"; }
 say "three stock OSDs register, make their store and boot"
 for i in 0 1 2; do
@@ -33,7 +34,7 @@ same "$(ceph health)" HEALTH_OK
 head -c 64M /dev/urandom > "$T/img"; rbd import --no-progress "$T/img" p/i; rbd export --no-progress p/i "$T/back"; same "$(sha "$T/img")" "$(sha "$T/back")" "image"
 say "one is killed; the others serve; it comes back and recovers"
 kill -9 "$(cat "$D/osd/1.pid")"; wait_for 60 "not seen down" up 2
-rados -p p bench 2 write -b 65536 -t 4 --no-cleanup >/dev/null; grep -q "active+undersized" <<<"$(ceph pg stat)" || die "not degraded: $(ceph pg stat)"
+rados -p p bench 2 write -b 65536 -t 4 --no-cleanup >/dev/null; wait_for 40 "not degraded" degraded
 ceph health | grep -q "1 osds down" || die "$(ceph health)"
 start 1; wait_for 60 "not up again" up 3; wait_for 240 "not recovered" clean
 say "one that is marked down while it lives boots again"
