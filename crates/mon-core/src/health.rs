@@ -138,6 +138,12 @@ impl MonCore {
         self.pg_checks(&mut b);
         self.slow_ops(&mut b);
         self.crashes(&mut b);
+        let bad = &self.auth.bad_caps;
+        if !bad.is_empty() {
+            let detail = bad.iter().flat_map(|(n, l)| l.iter().map(move |t| format!("{n} {t}"))).collect();
+            let text = format!("{} auth entities have invalid capabilities", bad.len());
+            b.add("AUTH_BAD_CAPS", Severity::Err, text, bad.len(), detail);
+        }
         b.0
     }
 
