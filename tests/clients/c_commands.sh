@@ -81,6 +81,10 @@ ceph config set osd/class:hdd osd_max_backfills 3; ceph config set osd osd_max_b
 ceph config dump | grep -qE '^ +osd +class:hdd +advanced +osd_max_backfills +3'
 ceph config reset "$v"; ceph config dump | grep -q osd_max_backfills && die "reset left something"
 expect_fail 22 'must specify a valid historical version' ceph config reset 999999
+say "ceph -w shows what is logged"
+timeout 30 ceph -w > "$T/watch" 2>/dev/null & watch=$!
+for i in $(seq 25); do ceph log "seen-by-watchers $i"; grep -q 'seen-by-watchers' "$T/watch" && break; done
+kill $watch 2>/dev/null || true; grep -q 'seen-by-watchers' "$T/watch" || die "ceph -w did not show a log entry"
 say "read rights reach no secret"
 ceph auth get-or-create client.ro mon 'allow r' mgr 'allow r' -o "$T/ro.keyring"
 ro() { ceph --id ro --keyring "$T/ro.keyring" "$@"; }

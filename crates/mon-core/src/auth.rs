@@ -40,14 +40,24 @@ pub struct AuthMon {
     gid_end: u64,
     /// Monitors that the next batch reserves for.
     gid_wanted: BTreeSet<String>,
+    /// What is wrong with the caps of committed principals, by name.
+    pub bad_caps: BTreeMap<String, Vec<String>>,
+}
+
+fn wrong_caps(e: &EntityAuth) -> Vec<String> {
+    caps_of(e).iter().filter_map(|(s, c)| crate::mkfs::check_cap(s, c).err()).collect()
 }
 
 impl AuthMon {
     /// From the store, for the monitor `name`. What was left of its last range before a restart is skipped: it may have been given.
     pub fn load(kv: &Kv, name: &str) -> AuthMon {
         let max = kv.get(GID_KEY).and_then(|b| Decoder::new(b).u64().ok()).unwrap_or(GID_FIRST);
+        let entities: Table<EntityAuth> = Table::load("auth/entity/", kv);
+        let bad =
+            |(n, e): (&String, &EntityAuth)| Some((n.clone(), wrong_caps(e))).filter(|x| !x.1.is_empty());
         AuthMon {
-            entities: Table::load("auth/entity/", kv),
+            bad_caps: entities.iter().filter_map(bad).collect(),
+            entities,
             rotating: Table::load("auth/rotating/", kv),
             name: name.to_owned(),
             gid_max: max,
@@ -78,6 +88,14 @@ impl AuthMon {
     /// Takes over a committed batch; true when logins may see something else now.
     pub fn commit(&mut self, batch: &Batch) -> bool {
         let a = self.entities.commit(batch);
+        const PREFIX: &str = "auth/entity/";
+        for k in batch.changes.range(PREFIX.to_owned()..).map(|(k, _)| k) {
+            let Some(name) = k.strip_prefix(PREFIX) else { break };
+            match self.entities.get(name).map(wrong_caps).filter(|w| !w.is_empty()) {
+                Some(w) => drop(self.bad_caps.insert(name.to_owned(), w)),
+                None => drop(self.bad_caps.remove(name)),
+            }
+        }
         let b = self.rotating.commit(batch);
         if let Some(Some(v)) = batch.changes.get(GID_KEY)
             && let Ok(max) = Decoder::new(v).u64()

@@ -170,6 +170,8 @@ impl MonCore {
     /// Sends new cluster log entries to whoever watches.
     pub(crate) fn publish_log(&mut self, entries: &[LogEntry]) {
         let fsid = self.fsid();
+        // librados shows a message only when its version is greater than the last one's.
+        let paxos = PaxosHeader::new(self.version());
         let mut out = Vec::new();
         for s in self.sessions.values() {
             let Some(level) =
@@ -179,7 +181,7 @@ impl MonCore {
             };
             let some: Vec<LogEntry> = entries.iter().filter(|e| e.prio.0 >= level.0).cloned().collect();
             if !some.is_empty() {
-                let m = MLog { paxos: PaxosHeader::default(), fsid, entries: some };
+                let m = MLog { paxos, fsid, entries: some };
                 out.push((s.id, Message::new(&m, s.features())));
             }
         }

@@ -140,6 +140,12 @@ impl MonCore {
         self.slow_ops(&mut b);
         self.mds_checks(&mut b.0);
         self.crashes(&mut b);
+        let bad = &self.auth.bad_caps;
+        if !bad.is_empty() {
+            let detail = bad.iter().flat_map(|(n, l)| l.iter().map(move |t| format!("{n} {t}"))).collect();
+            let text = format!("{} auth entities have invalid capabilities", bad.len());
+            b.add("AUTH_BAD_CAPS", Severity::Err, text, bad.len(), detail);
+        }
         b.0
     }
 

@@ -415,6 +415,20 @@ fn move_item(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn link(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (id, name) = named(core, a)?;
     let loc = location(a)?;
+    let c = &core.osd.peek().crush;
+    if id >= 0 {
+        return fail(
+            Errno::EINVAL,
+            format!("cannot link item id {id} name '{name}' to location {}", loc_text(&loc)),
+        );
+    }
+    let holds = |n: &String| c.item_id(n).and_then(|p| c.bucket(p)).is_some_and(|b| b.items.contains(&id));
+    if loc.values().any(holds) {
+        return text_outs(
+            "",
+            format!("no need to move item id {id} name '{name}' to location {} in crush map", loc_text(&loc)),
+        );
+    }
     edit(core, |c| c.link_bucket(id, &loc))?;
     done(format!("linked item id {id} name '{name}' to location {} in crush map", loc_text(&loc)))
 }
@@ -507,7 +521,14 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let ancestor = a.str("ancestor");
     let r = match &ancestor {
         Some(x) => match c.item_id(x) {
-            Some(p) => edit(core, |c| c.remove_item_under(id, p)),
+            Some(_) if c.bucket(id).is_some_and(|b| !b.items.is_empty()) => {
+                return fail(Errno::ENOTEMPTY, "(39) Directory not empty");
+            }
+            Some(p) => edit(core, |c| {
+                c.remove_item_under(id, p)?;
+                // A bucket goes with its last link.
+                if id < 0 && !c.is_linked(id) { c.remove_item(id) } else { Ok(()) }
+            }),
             None => {
                 return fail(Errno::ENOENT, format!("ancestor item '{x}' does not appear in the crush map"));
             }

@@ -264,8 +264,8 @@ pub(super) fn map_json(m: &OsdMap) -> Value {
         "pg_upmap": upmap, "pg_upmap_items": items, "pg_temp": pg_temp, "primary_temp": primary_temp,
         "blocklist": block(&m.blocklist), "range_blocklist": block(&m.range_blocklist),
         "erasure_code_profiles": *m.erasure_code_profiles, "removed_snaps_queue": snaps(&m.removed_snaps_queue),
-        "new_removed_snaps": snaps(&m.new_removed_snaps), "new_purged_snaps": snaps(&m.new_purged_snaps), "crush_node_flags": {},
-        "device_class_flags": {}, "stretch_mode": {
+        "new_removed_snaps": snaps(&m.new_removed_snaps), "new_purged_snaps": snaps(&m.new_purged_snaps), "crush_node_flags": node_flags(m),
+        "device_class_flags": class_flags(m), "stretch_mode": {
             "stretch_mode_enabled": m.stretch.enabled, "stretch_bucket_count": m.stretch.bucket_count,
             "degraded_stretch_mode": m.stretch.degraded, "recovering_stretch_mode": m.stretch.recovering,
             "stretch_mode_bucket": m.stretch.bucket,
@@ -274,6 +274,15 @@ pub(super) fn map_json(m: &OsdMap) -> Value {
 }
 
 /// The oldest client that can use the map's features.
+fn node_flags(m: &OsdMap) -> serde_json::Map<String, Value> {
+    let name = |id: &i32| crate::crushutil::item_name(&m.crush, *id);
+    m.crush_node_flags.iter().map(|(id, f)| (name(id), json!(types::osdmap::state::names(*f)))).collect()
+}
+fn class_flags(m: &OsdMap) -> serde_json::Map<String, Value> {
+    let name = |id: &i32| m.crush.class_name.get(id).cloned().unwrap_or_default();
+    m.device_class_flags.iter().map(|(id, f)| (name(id), json!(types::osdmap::state::names(*f)))).collect()
+}
+
 /// The oldest release whose clients can work with the map.
 pub(super) fn min_compat(m: &OsdMap) -> &'static str {
     if !m.pg_upmap.is_empty() || !m.pg_upmap_items.is_empty() { "luminous" } else { "jewel" }

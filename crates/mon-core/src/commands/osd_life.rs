@@ -504,7 +504,9 @@ fn group(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             osds = m.osds().collect();
             break;
         }
-        if let Some(o) = w.strip_prefix("osd.").unwrap_or(w).parse::<i32>().ok().filter(|o| *o >= 0) {
+        if let Some(o) =
+            w.strip_prefix("osd.").unwrap_or(w).parse::<i32>().ok().filter(|o| (0..OSDS_MAX).contains(o))
+        {
             osds.push(OsdId(o));
         } else if let Some(id) = m.crush.item_id(w) {
             nodes.push(id);

@@ -97,6 +97,12 @@ pub(super) fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         }
         "min_size" => {
             let n = int(&val)?;
+            if have.has_flag(flag::NOSIZECHANGE) {
+                return fail(
+                    Errno::EPERM,
+                    "pool min size change is disabled; you must unset nosizechange flag for the pool first",
+                );
+            }
             if n < 1 || n > i64::from(have.size) {
                 return fail(
                     Errno::EINVAL,
@@ -159,6 +165,22 @@ pub(super) fn set(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             } else {
                 PoolOpt::Int(int(&val)?)
             };
+            let bad = |t: &str| fail(Errno::EINVAL, t.to_owned());
+            match (var.as_str(), &v) {
+                ("recovery_priority", PoolOpt::Int(n)) if !(-10..=10).contains(n) => {
+                    return bad("pool recovery_priority must be between -10 and 10");
+                }
+                ("compression_required_ratio", PoolOpt::Double(f)) if !(0.0..=1.0).contains(f) => {
+                    return bad(&format!("compression_required_ratio is out of range (0-1): '{val}'"));
+                }
+                ("pg_autoscale_bias", PoolOpt::Double(f)) if !(0.0..=1000.0).contains(f) => {
+                    return bad("pg_autoscale_bias must be between 0 and 1000");
+                }
+                ("target_size_ratio", PoolOpt::Double(f)) if *f < 0.0 => {
+                    return bad("target_size_ratio cannot be negative");
+                }
+                _ => {}
+            }
             if let Some(p) = core.osd.pool_mut(id) {
                 if unset {
                     p.opts.0.remove(&key);
