@@ -110,7 +110,8 @@ impl World {
 
     /// The same cluster after a restart of the monitor.
     pub fn restarted(self) -> World {
-        World::open_disk(self.disk)
+        // (Clients do not use a transaction's number twice: it would be taken for the same request, asked again.)
+        World { next_tid: self.next_tid, ..World::open_disk(self.disk) }
     }
 
     /// Gives the core one event and carries out what it wants.
