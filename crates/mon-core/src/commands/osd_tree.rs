@@ -127,8 +127,15 @@ impl Filter {
                 _ => return Err((Errno::EINVAL, format!("unrecognized state '{w}'"))),
             }
         }
-        if (f.in_ && f.out) || (f.up && f.down) || (f.up && f.destroyed) {
-            return Err((Errno::EINVAL, "cannot specify both of these states".into()));
+        for (both, a, b) in [
+            (f.in_ && f.out, "in", "out"),
+            (f.up && f.down, "up", "down"),
+            (f.up && f.destroyed, "up", "destroyed"),
+            (f.down && f.destroyed, "down", "destroyed"),
+        ] {
+            if both {
+                return Err((Errno::EINVAL, format!("cannot specify both '{a}' and '{b}'")));
+            }
         }
         Ok(f)
     }
