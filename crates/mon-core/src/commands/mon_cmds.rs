@@ -362,8 +362,10 @@ fn node_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     as_json(a, &v)
 }
 
-fn time_sync(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    as_json(a, &json!({"timechecks": {"epoch": 3, "round": 0, "round_status": "finished"}}))
+/// Clocks are not compared yet: no round has been made.
+fn time_sync(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let epoch = core.quorum.election_epoch;
+    as_json(a, &json!({"timechecks": {"epoch": epoch, "round": 0, "round_status": "finished"}}))
 }
 
 fn log(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
