@@ -34,6 +34,8 @@ pub struct Ensemble {
     asked_in: Option<Instant>,
     proxies: BTreeMap<(NodeId, u64), SessionId>,
     proxy_of: BTreeMap<SessionId, (NodeId, u64)>,
+    /// Whom each of them stands for: entity, global id, caps.
+    proxy_peers: BTreeMap<SessionId, (String, u64, String)>,
     next_proxy: SessionId,
     /// Our sessions for which the leader holds one.
     handed: BTreeSet<SessionId>,
@@ -83,6 +85,7 @@ impl Ensemble {
             asked_in: None,
             proxies: BTreeMap::new(),
             proxy_of: BTreeMap::new(),
+            proxy_peers: BTreeMap::new(),
             next_proxy: PROXIES,
             handed: BTreeSet::new(),
             last_applied: loaded.applied,
@@ -293,10 +296,10 @@ impl Ensemble {
                 }
             }
             MonEffect::Close(id) if Self::is_proxy(id) => {
-                if let Some((node, token)) = self.proxy_of.remove(&id) {
+                if let Some((node, token)) = self.proxy_of.get(&id).copied() {
                     self.proxies.remove(&(node, token));
                     w.peers().send_to(node, message(&Route { token, msg: None }));
-                    w.core_event(MonEvent::Closed(id));
+                    self.forget_proxy(w, id);
                 }
             }
             MonEffect::Forward(token, peer, msg) => self.forward(w, token, peer, msg),
@@ -348,6 +351,8 @@ impl Ensemble {
                 return Ok(false);
             }
             tracing::debug!("mon.{name} is {node}");
+            // Its sessions' numbers begin anew when it has started again: none of them may be taken for an older one.
+            self.drop_proxies_of(w, node);
             if w.peers().is_ready(&name) {
                 self.event(w, Event::PeerUp(node));
             }
@@ -379,8 +384,7 @@ impl Ensemble {
             Gone::KIND => {
                 let g: Gone = msg.decode()?;
                 if let Some(id) = self.proxies.remove(&(from, g.token)) {
-                    self.proxy_of.remove(&id);
-                    w.core_event(MonEvent::Closed(id));
+                    self.forget_proxy(w, id);
                 }
             }
             Join::KIND => {
@@ -405,13 +409,21 @@ impl Ensemble {
             // The sender holds us for the leader still: its client asks again.
             return w.peers().send_to(from, message(&Route { token: f.token, msg: None }));
         }
-        let id = match self.proxies.get(&(from, f.token)) {
+        let who = (f.peer.entity.clone(), f.peer.global_id, f.peer.caps.clone());
+        let key = (from, f.token);
+        if self.proxies.get(&key).is_some_and(|id| self.proxy_peers.get(id) != Some(&who)) {
+            // Another session under the same number: never with the rights of the former one.
+            let old = self.proxies.remove(&key).expect("just seen");
+            self.forget_proxy(w, old);
+        }
+        let id = match self.proxies.get(&key) {
             Some(id) => *id,
             None => {
                 let id = self.next_proxy;
                 self.next_proxy += 1;
-                self.proxies.insert((from, f.token), id);
-                self.proxy_of.insert(id, (from, f.token));
+                self.proxies.insert(key, id);
+                self.proxy_of.insert(id, key);
+                self.proxy_peers.insert(id, who);
                 w.core_event(MonEvent::Opened(id, f.peer));
                 id
             }
@@ -448,8 +460,15 @@ impl Ensemble {
         }
     }
 
+    fn forget_proxy(&mut self, w: &mut dyn World, id: SessionId) {
+        self.proxy_of.remove(&id);
+        self.proxy_peers.remove(&id);
+        w.core_event(MonEvent::Closed(id));
+    }
+
     fn drop_proxies(&mut self, w: &mut dyn World) {
         self.proxies.clear();
+        self.proxy_peers.clear();
         for id in std::mem::take(&mut self.proxy_of).into_keys() {
             w.core_event(MonEvent::Closed(id));
         }
@@ -460,8 +479,7 @@ impl Ensemble {
         let gone: Vec<(NodeId, u64)> = self.proxies.keys().filter(|(n, _)| *n == node).copied().collect();
         for key in gone {
             if let Some(id) = self.proxies.remove(&key) {
-                self.proxy_of.remove(&id);
-                w.core_event(MonEvent::Closed(id));
+                self.forget_proxy(w, id);
             }
         }
     }

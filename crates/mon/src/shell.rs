@@ -252,8 +252,12 @@ impl Shell {
             Work::PeerMessage(conn, msg) => {
                 let goes_on = self.ensemble.borrow_mut().peer_message(&mut world, &conn, &msg);
                 if !goes_on {
+                    let hello = self.peers.hello_of(&conn);
                     conn.mark_down();
                     self.peers.reset(&conn);
+                    if let Some(h) = hello {
+                        self.ensemble.borrow_mut().drop_proxies_of(&mut world, quorum::NodeId(h.node));
+                    }
                 }
             }
             Work::PeerUp(name) => self.ensemble.borrow_mut().peer_up(&mut world, &name),
