@@ -70,7 +70,7 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     let mon_cfg = MessengerConfig::new(EntityName::mon(rank as i64), 0);
     let mon = Messenger::new(mon_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mon }));
     // Monitors speak on sessions of their own to each other; what must not be lost is repeated above the messenger.
-    mon.set_policy(EntityType::MON, Policy::stateless_server());
+    mon.set_policy(EntityType::MON, Policy::stateless_registered_server());
     let nonce = System::random_u64() as u32;
     let mgr_cfg = MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce);
     let mgr = Messenger::new(mgr_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mgr }));

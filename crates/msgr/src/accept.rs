@@ -59,7 +59,8 @@ impl Endpoint {
         if lacking != 0 {
             return Err(MsgrError::MissingFeatures(lacking));
         }
-        let Some(sid) = self.existing(&i.addrs, false) else {
+        let known = if policy.registered { self.existing(&i.addrs, false) } else { None };
+        let Some(sid) = known else {
             return self.new_session(now, t, peer_type, policy, i);
         };
         if !self.same_entity(sid, &entity) {
@@ -102,9 +103,11 @@ impl Endpoint {
         i: Ident,
     ) -> Result<(), MsgrError> {
         let mut s = Session::new(policy, EntityName::new(peer_type, i.gid), i.addrs.clone());
-        s.registered = true;
+        s.registered = policy.registered;
         // The transport's number becomes the session's, as AcceptInfo promised.
-        self.by_addr.insert(i.addrs.clone(), t);
+        if s.registered {
+            self.by_addr.insert(i.addrs.clone(), t);
+        }
         self.sessions.insert(t, s);
         self.open(now, t, t, i)?;
         self.events.push_back(Event::Accepted(t));
@@ -227,7 +230,9 @@ impl Endpoint {
         }
         let entity = v.peer.as_ref().map(|p| p.entity.clone());
         let addrs = AddrVec(vec![c.addr]);
-        if let Some(sid) = self.existing(&addrs, true) {
+        if policy.registered
+            && let Some(sid) = self.existing(&addrs, true)
+        {
             if !self.same_entity(sid, &entity) {
                 return Err(MsgrError::Stale);
             }
@@ -240,7 +245,7 @@ impl Endpoint {
             s.peer_name.num = p.global_id as i64;
         }
         s.is_v1 = true;
-        s.registered = !c.addr.is_blank();
+        s.registered = policy.registered && !c.addr.is_blank();
         s.features = c.features & supported;
         v.answer(&mut tr.out, Verdict::Ready, supported, required, global_seq)?;
         tr.session = Some(t);

@@ -18,7 +18,7 @@ fn endpoint(name: EntityName) -> Endpoint {
         nonce: 1,
         features_supported: features::SUPPORTED,
         features_required: 0,
-        default_policy: Policy::stateless_server(),
+        default_policy: Policy::stateless_registered_server(),
         policies: BTreeMap::from([(EntityType::OSD, Policy::lossless_peer())]),
         require_authorizer: true,
         front_bytes_max: 1 << 20,

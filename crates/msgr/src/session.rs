@@ -22,6 +22,9 @@ pub struct Policy {
     pub standby: bool,
     /// Find out whether the peer lost the session's state.
     pub resetcheck: bool,
+    /// A lossy session that we accepted is known by its peer's address, and a new one from there ends it (OSD). Without it a client
+    /// may have several at once: `ceph tell mon.X` talks to the monitor that it already has a session with on a second one.
+    pub registered: bool,
     /// Messages received under this policy count against the messenger's throttle.
     pub throttled: bool,
     /// Feature bits that the peer must have, in addition to the messenger's.
@@ -30,7 +33,15 @@ pub struct Policy {
 
 impl Policy {
     const fn new(lossy: bool, server: bool, standby: bool, resetcheck: bool) -> Policy {
-        Policy { lossy, server, standby, resetcheck, throttled: false, features_required: 0 }
+        Policy {
+            lossy,
+            server,
+            standby,
+            resetcheck,
+            registered: !lossy,
+            throttled: false,
+            features_required: 0,
+        }
     }
     /// We connect; a break ends the session (client to anything, OSD to monitor, heartbeats).
     pub const fn lossy_client() -> Policy {
@@ -48,9 +59,13 @@ impl Policy {
     pub const fn lossless_peer_reuse() -> Policy {
         Policy::new(false, false, true, true)
     }
-    /// We accept; a break ends the session. What every server uses for its clients.
+    /// We accept; a break ends the session, and a peer may have several (monitor and mgr for all of theirs).
     pub const fn stateless_server() -> Policy {
         Policy::new(true, true, false, false)
+    }
+    /// We accept; a break ends the session, and so does a new one of the same peer (OSD for its clients).
+    pub const fn stateless_registered_server() -> Policy {
+        Policy { registered: true, ..Policy::stateless_server() }
     }
     /// We accept; the peer may come back to the session (MDS to client).
     pub const fn stateful_server() -> Policy {

@@ -167,6 +167,22 @@ fn a_new_lossy_session_from_the_same_address_replaces_the_old_one() {
 }
 
 #[test]
+fn a_client_may_have_several_sessions_with_a_monitor() {
+    let mut p = Pair::new(EntityName::client(5), EntityName::new(EntityType::OSD, 1), AuthKind::Crc);
+    p.sides[1].ep.cfg.default_policy = Policy::stateless_server();
+    let first = p.connect(0);
+    p.settle(SHORT);
+    let second = p.connect(0);
+    p.send(0, second, msg(3));
+    p.settle(SHORT);
+    p.send(0, first, msg(4));
+    p.settle(SHORT);
+    assert_eq!(p.tids(1), [3, 4]);
+    assert_eq!(p.sides[1].log, ["accepted", "accepted"]);
+    assert_eq!(p.sides[1].ep.session_ids().count(), 2);
+}
+
+#[test]
 fn a_peer_that_restarted_is_noticed_when_asked_for() {
     let mut p = Pair::osds(AuthKind::Crc);
     for s in &mut p.sides {

@@ -78,9 +78,9 @@ impl MessengerConfig {
                 policies.insert(EntityType::OSD, Policy::lossless_peer());
                 policies.insert(EntityType::MON, Policy::lossy_client());
                 policies.insert(EntityType::MGR, Policy::lossy_client());
-                policies.insert(EntityType::MDS, Policy::stateless_server());
-                policies.insert(EntityType::CLIENT, Policy::stateless_server().with_throttle());
-                Policy::stateless_server()
+                policies.insert(EntityType::MDS, Policy::stateless_registered_server());
+                policies.insert(EntityType::CLIENT, Policy::stateless_registered_server().with_throttle());
+                Policy::stateless_registered_server()
             }
             EntityType::MGR => {
                 policies.insert(EntityType::MON, Policy::lossy_client());

@@ -128,7 +128,7 @@ pub fn config(name: EntityName) -> EndpointConfig {
     let default_policy = match name.kind {
         EntityType::OSD => {
             policies.insert(EntityType::OSD, Policy::lossless_peer());
-            Policy::stateless_server()
+            Policy::stateless_registered_server()
         }
         _ => Policy::lossy_client(),
     };
