@@ -447,7 +447,7 @@ impl MonCore {
         }
         let mut ack = MPgStatsAck::default();
         let now = self.now;
-        let unsaid = self.osd.map.pools.keys().filter(|p| !m.pool_stat.contains_key(p));
+        let unsaid = self.osd.map.pools.keys().filter(|p| !m.pool_stat.contains_key(*p));
         for pool in unsaid {
             self.pgmap.pool_statfs.remove(&(*pool, osd));
         }

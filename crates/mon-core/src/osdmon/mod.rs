@@ -91,7 +91,7 @@ impl OsdMon {
         let creating = Table::<Creating>::load(CREATING, kv);
         let mut to_create: BTreeMap<OsdId, BTreeSet<PgId>> = BTreeMap::new();
         for (name, c) in creating.iter() {
-            if let (Ok(pg), Some(o)) = (name.parse(), c.acting_primary) {
+            if let (Ok(pg), Some(o)) = (name.parse::<PgId>(), c.acting_primary) {
                 to_create.entry(o).or_default().insert(pg);
             }
         }
