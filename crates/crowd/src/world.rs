@@ -216,6 +216,9 @@ impl World {
             }
             pgs.insert(id, pg);
         }
+        // Those of pools that this map does not know yet: someone was told to create them already.
+        let map = self.map.borrow();
+        pgs.extend(old.into_iter().filter(|(id, _)| map.pool(id.pool).is_some()));
         *self.shares.borrow_mut() = shares;
     }
 
