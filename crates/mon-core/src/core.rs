@@ -19,6 +19,7 @@ use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
 use crate::leader;
 use crate::log::LogMon;
+use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::monmapmon::MonmapMon;
@@ -117,6 +118,10 @@ pub struct MonCore {
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
     pub(crate) office_since: Utime,
+    /// What is seen of the members, and of our own store.
+    pub(crate) looks: Looks,
+    /// Since when a proposal has been in flight.
+    in_flight_since: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -185,6 +190,8 @@ impl MonCore {
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
+            looks: Looks::default(),
+            in_flight_since: now,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
@@ -293,6 +300,9 @@ impl MonCore {
             MonEvent::LeaderLost => self.leader_lost(),
             MonEvent::Installed(keys) => self.installed(keys),
             MonEvent::News(news) => self.take_news(news),
+            MonEvent::Look(from, look) => self.looked_at(from, &look),
+            MonEvent::Seen(from, seen) => self.take_seen(&from, &seen),
+            MonEvent::Store(s) => self.looks.own_store(s),
             MonEvent::Routed(id, msg) => self.routed(id, msg),
             MonEvent::JoinAsked { name, node, addrs } => self.join_asked(&name, node, addrs),
             MonEvent::Members(names) => self.members_changed(&names),
@@ -534,6 +544,7 @@ impl MonCore {
         let p = Proposal { version, batch };
         self.after_in_flight = std::mem::take(&mut self.after);
         self.in_flight = Some(p.clone());
+        self.in_flight_since = self.now;
         self.effects.push(MonEffect::Propose(p));
     }
 
@@ -641,6 +652,7 @@ impl MonCore {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
         }
+        self.looks_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -653,6 +665,13 @@ impl MonCore {
         commands::balancer_tick(self);
         self.health_tick();
         self.expire_sessions();
+    }
+
+    /// Changes that have waited for the quorum for `age` or longer, and how long.
+    pub(crate) fn slow_changes(&self, age: Duration) -> Option<(u64, Duration)> {
+        let waited = self.in_flight.as_ref().map(|_| self.now.since(self.in_flight_since))?;
+        let n = self.after_in_flight.len().max(1) + self.deferred.len();
+        (waited >= age).then_some((n as u64, waited))
     }
 
     /// Sessions whose right ended, or whose entity was removed or lost its caps, end.

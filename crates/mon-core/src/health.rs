@@ -116,9 +116,10 @@ impl HealthMon {
     }
 }
 
-struct Builder(Checks);
+/// Checks that are being gathered.
+pub(crate) struct Builder(Checks);
 impl Builder {
-    fn add(&mut self, code: &str, severity: Severity, summary: String, count: usize, detail: Vec<String>) {
+    pub(crate) fn add(&mut self, code: &str, severity: Severity, summary: String, count: usize, detail: Vec<String>) {
         self.0.insert(code.to_owned(), Check { severity, summary, detail, count: count as i64 });
     }
 }
@@ -132,6 +133,7 @@ impl MonCore {
     pub fn checks(&self) -> Checks {
         let mut b = Builder(Checks::new());
         self.mon_checks(&mut b);
+        self.member_checks(&mut b);
         self.osd_checks(&mut b);
         self.full_checks(&mut b);
         self.flag_checks(&mut b);

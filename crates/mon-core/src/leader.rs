@@ -99,6 +99,12 @@ impl MonCore {
     /// The quorum changed, or our part in it.
     pub(crate) fn quorum_changed(&mut self, info: QuorumInfo) {
         let before = std::mem::replace(&mut self.quorum, info);
+        let now = &self.quorum;
+        if (before.leads, before.election_epoch, &before.quorum)
+            != (now.leads, now.election_epoch, &now.quorum)
+        {
+            self.looks.restart();
+        }
         if before.leads && !self.quorum.leads {
             self.leave_office();
         }

@@ -20,6 +20,7 @@ mod health;
 pub mod kv;
 mod leader;
 mod log;
+mod looks;
 mod mdsmon;
 mod mgrmon;
 mod mkfs;
@@ -36,6 +37,8 @@ pub mod wire;
 
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
-pub use event::{LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId};
+pub use event::{
+    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId, StoreState,
+};
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
