@@ -26,6 +26,7 @@ use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
 use crate::session::Session;
+use crate::slowdisks::SlowDisks;
 use crate::table::{Table, encoded};
 use bytes::Bytes;
 use cephx::env::Env;
@@ -120,6 +121,8 @@ pub struct MonCore {
     pub(crate) office_since: Utime,
     /// What is seen of the members, and of our own store.
     pub(crate) looks: Looks,
+    /// How fast OSDs' disks are; the leader's.
+    pub(crate) slow_disks: SlowDisks,
     /// Since when a proposal has been in flight.
     in_flight_since: Utime,
     deferred: VecDeque<MonEvent>,
@@ -191,6 +194,7 @@ impl MonCore {
             started: now,
             office_since: now,
             looks: Looks::default(),
+            slow_disks: SlowDisks::default(),
             in_flight_since: now,
             deferred: VecDeque::new(),
             after: Vec::new(),
@@ -651,6 +655,7 @@ impl MonCore {
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
+            self.slow_disks_tick();
         }
         self.looks_tick();
         if self.in_flight.is_some() {

@@ -123,6 +123,7 @@ impl MonCore {
         self.reload();
         self.office_since = self.now;
         self.pgmap = PgMap::default();
+        self.slow_disks = Default::default();
         self.osd_committed();
         self.members.retain(|name, _| *name == self.cfg.name);
         let (name, rank) = (self.cfg.name.clone(), self.rank());
@@ -196,6 +197,7 @@ impl MonCore {
         }
         self.reload();
         self.pgmap = PgMap::default();
+        self.slow_disks = Default::default();
         self.osd_committed();
         self.members.retain(|name, _| *name == self.cfg.name);
         // Daemons report to the manager that the next map names.

@@ -81,9 +81,10 @@ impl Member {
             return Some(format!("needs up to {:.1} s to answer the leader", answers.as_secs_f64()));
         }
         match self.behind {
-            Some((since, by)) if now.since(since) > BEHIND => {
-                Some(format!("lacks {by} changes that the leader has had for {} s", now.since(since).as_secs()))
-            }
+            Some((since, by)) if now.since(since) > BEHIND => Some(format!(
+                "lacks {by} changes that the leader has had for {} s",
+                now.since(since).as_secs()
+            )),
             _ => None,
         }
     }
@@ -193,7 +194,10 @@ impl Looks {
         }
         let ahead = seen.clock.as_secs_f64() - now.as_secs_f64();
         let sure = (ahead.abs() - took.as_secs_f64()).max(0.0);
-        m.skew = Some(Skew { secs: sure.copysign(ahead), latency: took.as_secs_f64() });
+        m.skew = Some(Skew {
+            secs: if sure > 0.0 { sure.copysign(ahead) } else { 0.0 },
+            latency: took.as_secs_f64(),
+        });
         if self.awaited.is_empty() {
             self.round += 1;
             let off = self.members.values().any(|m| m.skew.is_some_and(|s| s.secs.abs() > t.allowed));

@@ -6,8 +6,8 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use mon_core::{Batch, StoreState};
 use mon_core::kv::Kv;
+use mon_core::{Batch, StoreState};
 use quorum::{Loaded, NodeId, Persist};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;

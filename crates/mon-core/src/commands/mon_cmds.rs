@@ -61,7 +61,7 @@ pub(super) fn addrvec(a: &AddrVec) -> Value {
 }
 
 /// `127.0.0.1:6789/0`: the v1 address, without its type.
-pub(super) fn legacy(a: &AddrVec) -> String {
+pub(crate) fn legacy(a: &AddrVec) -> String {
     bare(&a.legacy_or_front())
 }
 
