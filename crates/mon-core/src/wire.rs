@@ -439,6 +439,8 @@ pub fn samples() -> Vec<Vec<u8>> {
         denc::to_bytes(&Route { token: 3, msg: Some(msg) }, Features::ALL),
         denc::to_bytes(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() }, Features::ALL),
         denc::to_bytes(&MemberNews { name: "a".into(), ..MemberNews::default() }, Features::ALL),
+        denc::to_bytes(&Look { number: 4, version: 9 }, Features::ALL),
+        denc::to_bytes(&Seen { number: 4, clock: Utime::from_secs(9), ..Seen::default() }, Features::ALL),
         crate::kv::Proposal { version: 7, batch }.to_bytes(),
     ];
     let with_kind = fronts.iter().map(|f| [&[0u8][..], f].concat());
