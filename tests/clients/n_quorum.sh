@@ -8,7 +8,7 @@ L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c
 BG=()
 trap 'status=$?; set +e; touch "$T/stop"; for p in "${BG[@]}"; do kill "$p" 2>/dev/null; done; for m in a b c; do kill -CONT "$(cat "$D/run/mon.$m.pid" 2>/dev/null)" 2>/dev/null; done
   [ $status = 0 ] || tail -n 8 "$D"/log/mon.?.log "$T"/*.out 2>/dev/null; "$L" down --dir "$D" >/dev/null 2>&1; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
+"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G > "$T/up.log" 2>&1 || die "loligo up: $(cat "$T/up.log")"; export CEPH_CONF=$D/ceph.conf
 quorum() { timeout 20 ceph quorum_status | json '",".join(sorted(d["quorum_names"]))'; }
 leader() { timeout 20 ceph quorum_status | json 'd["quorum_leader_name"]'; }
 wait_quorum() { local n; for n in $(seq 100); do [ "$(quorum 2>/dev/null)" = "$1" ] && return 0; sleep 0.2; done; die "the quorum is $(quorum), not $1"; }
