@@ -190,7 +190,7 @@ async fn connect(layout: &Layout) -> anyhow::Result<Commander> {
             Err(e) => {
                 for id in layout.ids("mon") {
                     let daemon = format!("mon.{id}");
-                    if process::alive(layout, &daemon).is_none() {
+                    if process::gone(layout, &daemon) {
                         bail!("{daemon} died:\n{}", process::last_words(layout, &daemon));
                     }
                 }
@@ -228,7 +228,7 @@ async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> 
         }
         for id in layout.ids("osd") {
             let daemon = format!("osd.{id}");
-            if process::alive(layout, &daemon).is_none() {
+            if process::gone(layout, &daemon) {
                 bail!("{daemon} died:\n{}", process::last_words(layout, &daemon));
             }
         }
