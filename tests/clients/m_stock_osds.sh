@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Stock OSDs on a loligo monitor: boot, pool, RBD, one killed and recovered, configuration delivered, marked down while alive.
+# Stock OSDs on three loligo monitors: boot, pool, RBD, one killed and recovered, configuration delivered, marked down while alive; the leading
+# monitor is killed while they serve I/O.
 # A cluster of its own; LOLIGO names the program.
-# limit-seconds: 300
+# limit-seconds: 400
 # loligo-only
 # needs-stock-daemons
 . "$(dirname "$0")/lib.sh"
 L=${LOLIGO:-$(dirname "$0")/../../target/debug/loligo}; D=$T/c
 stop() { local i; for i in 0 1 2; do [ -s "$D/osd/$i.pid" ] && kill -9 "$(cat "$D/osd/$i.pid")" 2>/dev/null; done; "$L" down --dir "$D" >/dev/null 2>&1; true; }
 trap 'status=$?; [ $status = 0 ] || tail -n 5 "$D"/osd/*.log 2>/dev/null; stop; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-"$L" up --dir "$D" --osds 0 >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf; mkdir -p "$D/osd"
+"$L" up --dir "$D" --mons 3 --osds 0 >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf; mkdir -p "$D/osd"
 start() { ceph-osd -i "$1" --keyring "$D/osd/$1/keyring" --osd-data "$D/osd/$1" --osd-memory-target 939524096 --log-file "$D/osd/$1.log" --pid-file "$D/osd/$1.pid" \
   --admin-socket "$D/osd/$1.asok" >"$D/osd/$1.out" 2>&1 || die "osd.$1 does not start: $(tail -3 "$D/osd/$1.out")"; }
 wait_for() { local n; for n in $(seq "$1"); do "${@:3}" && return 0; sleep 0.5; done; die "$2: $(ceph -s; ceph osd tree)"; }
 up() { ceph osd stat | grep -q " $1 up"; }
 degraded() { ceph pg stat | grep -q "active+undersized"; }
+quorum() { [ "$(timeout 20 ceph quorum_status 2>/dev/null | json '",".join(sorted(d["quorum_names"]))' 2>/dev/null)" = "$1" ]; }
 clean() { ceph pg stat | grep -qE " 16 active\+clean;"; }
 say "three stock OSDs register, make their store and boot"
 for i in 0 1 2; do
@@ -32,6 +34,18 @@ ceph osd pool create p 16 2>/dev/null; same "$(ceph osd pool get p size)" "size:
 wait_for 120 "not clean" clean
 same "$(ceph health)" HEALTH_OK
 head -c 64M /dev/urandom > "$T/img"; rbd import --no-progress "$T/img" p/i; rbd export --no-progress p/i "$T/back"; same "$(sha "$T/img")" "$(sha "$T/back")" "image"
+say "the leading monitor is killed under load: I/O goes on, the OSDs stay up, another leads"
+wait_for 60 "no quorum" quorum a,b,c; was=$(ceph osd dump | grep -E "^osd\.[0-9]" | sed -E 's/ up_thru.*//')
+rados -p p bench 12 write -b 65536 -t 4 --no-cleanup >"$T/bench" 2>&1 & bench=$!
+until grep -q "^ *2 " "$T/bench"; do sleep 0.1; done
+l=$(ceph quorum_status | json 'd["quorum_leader_name"]'); kill -9 "$(cat "$D/run/mon.$l.pid")"
+timeout 10 ceph osd pool set p nodelete 1 2>/dev/null || die "no command within 10 s after kill -9 of mon.$l"
+ceph health detail | grep -q "mon.$l .*is down (out of quorum)" || die "health: $(ceph health detail)"
+wait "$bench" || die "rados bench: $(cat "$T/bench")"
+awk '$1 ~ /^[0-9]+$/ && NF >= 8 && $1 > 0 && $5 == "0" {n++; if (n > 1) {print "no write for two seconds at second " $1; exit 1}; next} {n=0}' "$T/bench" || die "$(cat "$T/bench")"
+same "$(ceph osd dump | grep -E "^osd\.[0-9]" | sed -E 's/ up_thru.*//')" "$was" "OSDs over the failure"
+"$L" up --dir "$D" >/dev/null 2>&1; wait_for 100 "mon.$l does not join again" quorum a,b,c
+wait_for 60 "not healthy" eval '[ "$(ceph health)" = HEALTH_OK ]'
 say "what they count is on the page, and requests that hang are told of"
 port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'); ceph config set mgr mgr/prometheus/server_port "$port"
 page() { /usr/bin/python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/metrics" % sys.argv[1], timeout=5).read().decode())' "$port" > "$T/page" 2>/dev/null; }

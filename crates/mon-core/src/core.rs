@@ -373,10 +373,14 @@ impl MonCore {
         }
         if self.quorum.leads
             && let Some(asked) = self.asked(id, &msg)
-            && let Some(answer) = self.done.answer(&asked)
         {
-            let answer = answer.message(asked.tid);
-            return self.send(id, answer);
+            if let Some(answer) = self.done.answer(&asked) {
+                let answer = answer.message(asked.tid);
+                return self.send(id, answer);
+            }
+            if self.takes_over(id, &asked) {
+                return;
+            }
         }
         if self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
@@ -387,6 +391,20 @@ impl MonCore {
             // A peer that sends what cannot be decoded is cut off, as the messenger of stock does.
             self.effects.push(MonEffect::Close(id));
         }
+    }
+
+    /// The request was made before and its answer waits for the commit: it goes to who asked last.
+    fn takes_over(&mut self, id: SessionId, asked: &Asked) -> bool {
+        let waiting = self.after.iter_mut().chain(self.leaving.values_mut().flatten());
+        for a in waiting {
+            if let AfterCommit::Answer(to, what, _) = a
+                && what == asked
+            {
+                *to = id;
+                return true;
+            }
+        }
+        false
     }
 
     /// Who asked what, for requests whose answers are remembered.
