@@ -137,6 +137,8 @@ impl OsdCore {
                     "Placement groups for which this osd is replica",
                 )
             },
+            bytes("osd.recovery_bytes", c.recovery_bytes, 8, "recovery bytes"),
+            count("osd.recovery_ops", c.recovery_ops, 8, "Started recovery operations"),
             gauge("osd.stat_bytes", fs.total, BYTES, "OSD size"),
             Counter { priority: 0, ..gauge("osd.stat_bytes_avail", fs.available, BYTES, "Available space") },
             gauge("osd.stat_bytes_used", fs.total.saturating_sub(fs.available), BYTES, "Used space"),
