@@ -11,6 +11,7 @@ mod copies;
 mod core;
 pub mod event;
 pub mod heartbeat;
+pub mod history;
 mod maps;
 pub mod mapstore;
 mod peers;
