@@ -109,7 +109,12 @@ pub fn stock_caps(name: &AuthName) -> &'static [(&'static str, &'static str)] {
         (EntityType::OSD, _) => {
             &[("mgr", "allow profile osd"), ("mon", "allow profile osd"), ("osd", "allow *")]
         }
-        (EntityType::MDS, _) => &[("mds", "allow *"), ("mon", "allow profile mds"), ("osd", "allow *")],
+        (EntityType::MDS, _) => &[
+            ("mds", "allow *"),
+            ("mgr", "allow profile mds"),
+            ("mon", "allow profile mds"),
+            ("osd", "allow *"),
+        ],
         (EntityType::MGR, _) => &[("mds", "allow *"), ("mon", "allow profile mgr"), ("osd", "allow *")],
         (EntityType::MON, _) => &[("mon", "allow *")],
         (EntityType::CLIENT, "admin") => {
@@ -212,7 +217,8 @@ fn ended(
             x.dead_epoch = last.epoch;
         }
     }
-    let inc = diff(&old, &next, env.now(), STORED).unwrap_or_else(|| OsdMapIncremental::after(&old, env.now()));
+    let inc =
+        diff(&old, &next, env.now(), STORED).unwrap_or_else(|| OsdMapIncremental::after(&old, env.now()));
     old.apply_incremental(&inc).map_err(|source| RebuildError::Incremental { epoch, source })?;
     Ok(old)
 }

@@ -259,11 +259,7 @@ fn check_sources(sources: &[Source<'_>]) -> Result<(), HistoryError> {
             });
         }
         if let Some(other) = seen.insert(s.sb.whoami, &s.name) {
-            return Err(HistoryError::Twice {
-                osd: s.sb.whoami,
-                a: other.to_owned(),
-                b: s.name.clone(),
-            });
+            return Err(HistoryError::Twice { osd: s.sb.whoami, a: other.to_owned(), b: s.name.clone() });
         }
         let (oldest, newest) = (s.sb.oldest_map, s.sb.newest_map);
         let possible = (Epoch(1)..=newest).contains(&oldest)
