@@ -23,13 +23,13 @@ head -c 1M /dev/urandom | rbd import - disks/two 2>/dev/null; rados -p disks put
 ceph auth get-or-create client.kept mon 'profile rbd' osd 'profile rbd' -o "$D/ceph.client.kept.keyring" 2>/dev/null; ceph auth get client.kept -o "$D/ceph.client.kept.keyring" 2>/dev/null
 ceph auth get-or-create client.elsewhere mon 'allow r' osd 'allow rw pool=disks' > "$T/elsewhere"; ceph auth get client.elsewhere -o "$T/elsewhere.keyring" 2>/dev/null
 ceph osd primary-affinity osd.2 0.5 >/dev/null 2>&1; ceph osd crush reweight osd.1 0.5 >/dev/null 2>&1
-pg=$(ceph pg ls-by-pool disks -f json | json 'next(p["pgid"] for p in d["pg_stats"])')
-ceph osd pg-upmap-items "$pg" 0 1 >/dev/null 2>&1 || true
+ceph osd pool create pair 8 >/dev/null 2>&1; ceph osd pool set pair size 2 >/dev/null 2>&1; ceph osd pool application enable pair rados >/dev/null 2>&1
+for n in $(seq 100); do move=$(ceph pg ls-by-pool pair -f json 2>/dev/null | json '[(p["pgid"], p["up"]) for p in d["pg_stats"] if len(p["up"]) == 2][0]' 2>/dev/null) && break; sleep 0.2; done
+read -r pg from to < <(/usr/bin/python3 -c "pg, up = $move; print(pg, up[0], ({0, 1, 2} - set(up)).pop())"); ceph osd pg-upmap-items "$pg" "$from" "$to" >/dev/null 2>&1
 ceph config set osd osd_max_backfills 3; ceph config-key set some/key value >/dev/null 2>&1
-health() { ceph health detail | grep -vE "MDS|file system|fs files|offline" || true; }
-clean 32
+clean 40
 before() { ceph fsid; ceph osd pool ls detail | sed 's/ last_change [0-9]*//; s/ lfor [0-9/]*//'; ceph osd crush dump; ceph osd tree; ceph osd erasure-code-profile ls; ceph osd dump -f json | json '(d["pg_upmap_items"], [(o["osd"], o["uuid"], o["primary_affinity"], o["weight"]) for o in d["osds"]])'; rbd snap ls disks/one | sed 's/ [A-Z][a-z][a-z] .*//'; rbd ls disks; }
-before > "$T/before" 2>/dev/null
+before > "$T/before" 2>/dev/null; grep -q "$pg" "$T/before" || die "no upmap: $(cat "$T/before")"
 rbd export disks/one@first - 2>/dev/null | sha256sum > "$T/sum1"; rbd export disks/two - 2>/dev/null | sha256sum > "$T/sum2"
 epoch=$(ceph osd dump -f json | json 'd["epoch"]'); gid=$(ceph tell mon.a sessions 2>/dev/null | json 'max(s["global_id"] for s in d)' 2>/dev/null || echo 0)
 say "refused while anything runs, while a monitor has its store, without an OSD of the map, without any OSD, with an OSD of another cluster"
@@ -63,7 +63,7 @@ grep -q "ceph fs new files meta data --force --recover" "$T/rebuild.out" || die 
 ls -d "$D"/mon/ceph-a/store.db.aside-1 >/dev/null || die "the former store is gone"
 up --no-wait
 say "all is there"
-clean 32; before > "$T/after" 2>/dev/null; diff "$T/before" "$T/after" || die "the cluster is not the same"
+clean 40; before > "$T/after" 2>/dev/null; diff "$T/before" "$T/after" || die "the cluster is not the same"
 same "$(ceph quorum_status | json 'len(d["quorum"])')" 3
 same "$(rbd export disks/one@first - 2>/dev/null | sha256sum)" "$(cat "$T/sum1")" "the image"
 same "$(rbd export disks/two - 2>/dev/null | sha256sum)" "$(cat "$T/sum2")" "the other image"
@@ -85,8 +85,8 @@ say "writes go on, and another restart, and another loss"
 rbd bench --io-type write --io-size 64K --io-total 16M disks/two >/dev/null 2>&1 || die "rbd bench"; rbd snap create disks/two@later 2>/dev/null
 ceph osd pool create more 8 >/dev/null 2>&1; rados -p more put x "$T/image"; ceph osd pool application enable more rados >/dev/null 2>&1
 rbd export disks/two@later - 2>/dev/null | sha256sum > "$T/sum3"
-"$L" down --dir "$D" >/dev/null; up; health_ok; clean 40
-kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up; clean 40; health_ok
+"$L" down --dir "$D" >/dev/null; up; health_ok; clean 48
+kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up; clean 48; health_ok
 same "$(rbd export disks/two@later - 2>/dev/null | sha256sum)" "$(cat "$T/sum3")" "after the second loss"
 same "$(rbd export disks/one@first - 2>/dev/null | sha256sum)" "$(cat "$T/sum1")" "after the second loss"
 rados -p more get x "$T/thing"; same "$(sha "$T/thing")" "$(sha "$T/image")"

@@ -150,7 +150,11 @@ fn step(previous: &OsdMap, epoch: Epoch, bytes: &Bytes) -> Result<OsdMap, String
         return Err(format!("it is incremental {}", inc.epoch));
     }
     let map = previous.with_incremental(&inc).map_err(|e| e.to_string())?;
-    if inc.full_crc != 0 && map.crc_for(Features(inc.encode_features)) != inc.full_crc {
+    let features = Features(match inc.encode_features {
+        0 => types::features::SUPPORTED,
+        f => f,
+    });
+    if inc.full_crc != 0 && map.crc_for(features) != inc.full_crc {
         return Err("it does not lead to the map that it promises".to_owned());
     }
     Ok(map)

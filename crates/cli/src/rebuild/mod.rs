@@ -20,9 +20,13 @@ use runtime::{Config, DaemonArgs};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use types::monmap::MonMap;
 use types::osdmap::{OsdMap, state};
 use types::{Epoch, Fsid, OsdId, PgId};
+
+/// How long a killed daemon's files may stay locked.
+const KILLED: Duration = Duration::from_secs(30);
 
 /// Makes the lost stores of a cluster's monitors again from its OSDs.
 ///
@@ -92,6 +96,8 @@ pub fn main(args: Vec<String>) -> anyhow::Result<()> {
             if let Some(pid) = process::alive(l, &daemon) {
                 bail!("{daemon} runs (pid {pid}): loligo down --dir {} first", l.dir.display());
             }
+            // One that was killed a moment ago may not have let go of its files yet.
+            process::wait_for_end(l, &daemon, KILLED);
         }
     }
     mon::rebuild::check(&place.targets, args.set_aside)?;
@@ -235,11 +241,6 @@ fn open_osds(
     );
     let mut osds = Vec::new();
     for dir in dirs {
-        if let Some(l) = layout {
-            // One that was killed a moment ago may not have let go of its files yet.
-            let id = dir.file_name().and_then(|n| n.to_str()?.strip_prefix("ceph-")).unwrap_or_default();
-            process::wait_for_end(l, &format!("osd.{id}"), std::time::Duration::from_secs(30));
-        }
         let osd = OfflineOsd::open(&dir)?;
         let sb = &osd.superblock;
         progress.step(&format!(
