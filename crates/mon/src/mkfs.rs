@@ -17,17 +17,19 @@ use std::path::{Path, PathBuf};
 use types::monmap::MonMap;
 use types::{EntityType, Fsid};
 
+/// Writes a file that only its owner may read. What was there stays until the new one is whole.
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let tmp = path.with_extension("new");
+    let _ = fs::remove_file(&tmp);
     let mut f = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)
-        .with_context(|| path.display().to_string())?;
+        .open(&tmp)
+        .with_context(|| tmp.display().to_string())?;
     f.write_all(text.as_bytes())?;
     f.sync_all()?;
-    Ok(())
+    fs::rename(&tmp, path).with_context(|| path.display().to_string())
 }
 
 /// Makes the store.
