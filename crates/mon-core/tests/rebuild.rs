@@ -194,7 +194,9 @@ fn history_is_trimmed_beyond_the_gap_when_the_time_comes() {
         if n % 100 == 99 {
             let newest = new.core.osdmap().epoch;
             let beacon = MOsdBeacon { min_last_epoch_clean: newest, ..MOsdBeacon::default() };
-            sessions.iter().for_each(|id| drop(new.send(*id, &beacon)));
+            for id in &sessions {
+                new.send(*id, &beacon);
+            }
         }
         let prefix = if n % 2 == 0 { "osd set" } else { "osd unset" };
         ok(&mut new, &format!(r#"{{"prefix":"{prefix}","key":"noout"}}"#));
