@@ -31,6 +31,7 @@ mod osdmon;
 pub mod pgmap;
 mod poolop;
 mod prometheus;
+mod rebuild;
 mod session;
 mod slowdisks;
 mod table;
@@ -44,3 +45,4 @@ pub use event::{
 };
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
+pub use rebuild::{MapSegment, RebuildConfig, RebuildError, Rebuilt, rebuild, stock_caps};
