@@ -40,8 +40,7 @@ fn segment(disk: &Disk, first: u32) -> MapSegment {
         .filter(|(k, _)| k.starts_with("osdmap/inc/"))
         .map(|(k, v)| (number(k), v.clone()))
         .collect();
-    let mut map = OsdMap::default();
-    map.fsid = FSID;
+    let mut map = OsdMap { fsid: FSID, ..OsdMap::default() };
     for (e, b) in incs.iter().take_while(|(e, _)| **e <= first) {
         let inc: OsdMapIncremental = denc::from_bytes(b).unwrap();
         map.apply_incremental(&inc).unwrap();
