@@ -22,7 +22,7 @@ head -c 24M /dev/urandom > "$T/image"; rbd import "$T/image" disks/one 2>/dev/nu
 head -c 1M /dev/urandom | rbd import - disks/two 2>/dev/null; rados -p disks put thing "$T/image"
 ceph auth get-or-create client.kept mon 'profile rbd' osd 'profile rbd' -o "$D/ceph.client.kept.keyring" 2>/dev/null; ceph auth get client.kept -o "$D/ceph.client.kept.keyring" 2>/dev/null
 ceph auth get-or-create client.elsewhere mon 'allow r' osd 'allow rw pool=disks' > "$T/elsewhere"; ceph auth get client.elsewhere -o "$T/elsewhere.keyring" 2>/dev/null
-ceph osd primary-affinity osd.2 0.5 >/dev/null 2>&1; ceph osd crush reweight osd.1 0.5 >/dev/null 2>&1
+ceph osd primary-affinity osd.2 0.5 >/dev/null 2>&1; ceph osd crush reweight osd.1 0.005 >/dev/null 2>&1
 ceph osd pool create pair 8 >/dev/null 2>&1; ceph osd pool set pair size 2 >/dev/null 2>&1; ceph osd pool application enable pair rados >/dev/null 2>&1
 for n in $(seq 100); do move=$(ceph pg ls-by-pool pair -f json 2>/dev/null | json '[(p["pgid"], p["up"]) for p in d["pg_stats"] if len(p["up"]) == 2][0]' 2>/dev/null) && break; sleep 0.2; done
 read -r pg from to < <(/usr/bin/python3 -c "pg, up = $move; print(pg, up[0], ({0, 1, 2} - set(up)).pop())"); ceph osd pg-upmap-items "$pg" "$from" "$to" >/dev/null 2>&1
@@ -48,7 +48,7 @@ mv "$T/two" "$D/osd/ceph-2"; mv "$D/osd" "$T/osds"
 expect_fail 1 "no OSD was given" rebuild
 mv "$T/osds" "$D/osd"
 "$L" up --dir "$T/other" --osds 1 --osd-size 2G >/dev/null 2>&1; "$L" down --dir "$T/other" >/dev/null
-expect_fail 1 "is of cluster .* is of cluster" rebuild --osd-data "$T/other/osd/ceph-0"
+expect_fail 1 "osd.0 .* is of cluster .*, osd.0 .* of cluster" rebuild --osd-data "$T/other/osd/ceph-0"
 expect_fail 2 "required" "$L" mon rebuild
 expect_fail 1 "founded by mon.a" "$L" mon rebuild -i b -c "$CEPH_CONF" --osd-data "$D"/osd/ceph-*
 "$L" mon rebuild --help | grep -q -- "--set-aside" || die "--help"
