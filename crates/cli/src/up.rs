@@ -177,7 +177,7 @@ async fn connect(layout: &Layout) -> anyhow::Result<Commander> {
             Err(e) => {
                 for id in layout.ids("mon") {
                     let daemon = format!("mon.{id}");
-                    if process::alive(layout, &daemon).is_none() {
+                    if process::gone(layout, &daemon) {
                         bail!("{daemon} died:\n{}", process::last_words(layout, &daemon));
                     }
                 }
@@ -215,7 +215,7 @@ async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> 
         }
         for id in layout.ids("osd") {
             let daemon = format!("osd.{id}");
-            if process::alive(layout, &daemon).is_none() {
+            if process::gone(layout, &daemon) {
                 bail!("{daemon} died:\n{}", process::last_words(layout, &daemon));
             }
         }

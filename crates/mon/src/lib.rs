@@ -7,6 +7,7 @@ mod metadata;
 mod metrics;
 mod mkfs;
 mod peers;
+mod proxies;
 pub mod rebuild;
 mod run;
 mod shell;
