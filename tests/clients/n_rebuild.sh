@@ -8,7 +8,8 @@ L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c
 trap 'status=$?; set +e; [ $status = 0 ] || tail -n 8 "$D"/log/*.log "$T"/*.out 2>/dev/null
   for d in "$D" "$T/other"; do [ -d "$d" ] && "$L" down --dir "$d" >/dev/null 2>&1; done; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
 up() { "$L" up --dir "$D" "$@" > "$T/up.out" 2>&1 || die "up: $(cat "$T/up.out")"; }
-kill_all() { local p; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev/null || true; done; }
+kill_all() { local p n; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev/null || true; done
+  for p in "$D"/run/*.pid; do for n in $(seq 300); do kill -0 "$(cat "$p")" 2>/dev/null || break; sleep 0.1; done; done; }
 health_ok() { local n; for n in $(seq 300); do timeout 20 ceph health 2>/dev/null | grep -q "^HEALTH_OK" && return 0; sleep 0.2; done; die "health: $(ceph health detail)"; }
 clean() { local n; for n in $(seq 300); do [ "$(timeout 20 ceph pg stat 2>/dev/null | grep -cE "^$1 pgs: $1 active\+clean;")" = 1 ] && return 0; sleep 0.2; done; die "pgs: $(ceph pg stat)"; }
 rebuild() { "$L" mon rebuild --dir "$D" "$@"; }
