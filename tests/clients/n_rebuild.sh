@@ -80,14 +80,13 @@ same "$(ceph config get osd osd_max_backfills)" 1 "the configuration database is
 say "the file system comes back by the command that was printed"
 ceph fs new files meta data --force --recover >/dev/null 2>&1 || die "fs new --recover"; ceph fs ls | grep -q "name: files, metadata pool: meta, data pools: \[data" || die "$(ceph fs ls)"
 ceph fs fail files >/dev/null 2>&1 || true; ceph fs rm files --yes-i-really-mean-it >/dev/null 2>&1
-ceph osd pool application enable meta rados --yes-i-really-mean-it >/dev/null 2>&1
 health_ok
 say "writes go on, and another restart, and another loss"
 rbd bench --io-type write --io-size 64K --io-total 16M disks/two >/dev/null 2>&1 || die "rbd bench"; rbd snap create disks/two@later 2>/dev/null
 ceph osd pool create more 8 >/dev/null 2>&1; rados -p more put x "$T/image"; ceph osd pool application enable more rados >/dev/null 2>&1
 rbd export disks/two@later - 2>/dev/null | sha256sum > "$T/sum3"
-"$L" down --dir "$D" >/dev/null; up; health_ok; clean 48
-kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up; clean 48; health_ok
+"$L" down --dir "$D" >/dev/null; up --no-wait; health_ok; clean 48
+kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up --no-wait; clean 48; health_ok
 same "$(rbd export disks/two@later - 2>/dev/null | sha256sum)" "$(cat "$T/sum3")" "after the second loss"
 same "$(rbd export disks/one@first - 2>/dev/null | sha256sum)" "$(cat "$T/sum1")" "after the second loss"
 rados -p more get x "$T/thing"; same "$(sha "$T/thing")" "$(sha "$T/image")"
