@@ -8,7 +8,8 @@ L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c
 trap 'status=$?; set +e; [ $status = 0 ] || tail -n 8 "$D"/log/*.log "$T"/*.out 2>/dev/null
   for d in "$D" "$T/other"; do [ -d "$d" ] && "$L" down --dir "$d" >/dev/null 2>&1; done; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
 up() { "$L" up --dir "$D" "$@" > "$T/up.out" 2>&1 || die "up: $(cat "$T/up.out")"; }
-kill_all() { local p; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev/null || true; done; }
+kill_all() { local p n; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev/null || true; done
+  for p in "$D"/run/*.pid; do for n in $(seq 300); do kill -0 "$(cat "$p")" 2>/dev/null || break; sleep 0.1; done; done; }
 health_ok() { local n; for n in $(seq 300); do timeout 20 ceph health 2>/dev/null | grep -q "^HEALTH_OK" && return 0; sleep 0.2; done; die "health: $(ceph health detail)"; }
 clean() { local n; for n in $(seq 300); do [ "$(timeout 20 ceph pg stat 2>/dev/null | grep -cE "^$1 pgs: $1 active\+clean;")" = 1 ] && return 0; sleep 0.2; done; die "pgs: $(ceph pg stat)"; }
 rebuild() { "$L" mon rebuild --dir "$D" "$@"; }
@@ -22,7 +23,7 @@ head -c 24M /dev/urandom > "$T/image"; rbd import "$T/image" disks/one 2>/dev/nu
 head -c 1M /dev/urandom | rbd import - disks/two 2>/dev/null; rados -p disks put thing "$T/image"
 ceph auth get-or-create client.kept mon 'profile rbd' osd 'profile rbd' -o "$D/ceph.client.kept.keyring" 2>/dev/null; ceph auth get client.kept -o "$D/ceph.client.kept.keyring" 2>/dev/null
 ceph auth get-or-create client.elsewhere mon 'allow r' osd 'allow rw pool=disks' > "$T/elsewhere"; ceph auth get client.elsewhere -o "$T/elsewhere.keyring" 2>/dev/null
-ceph osd primary-affinity osd.2 0.5 >/dev/null 2>&1; ceph osd crush reweight osd.1 0.5 >/dev/null 2>&1
+ceph osd primary-affinity osd.2 0.5 >/dev/null 2>&1; ceph osd crush reweight osd.1 0.005 >/dev/null 2>&1
 ceph osd pool create pair 8 >/dev/null 2>&1; ceph osd pool set pair size 2 >/dev/null 2>&1; ceph osd pool application enable pair rados >/dev/null 2>&1
 for n in $(seq 100); do move=$(ceph pg ls-by-pool pair -f json 2>/dev/null | json '[(p["pgid"], p["up"]) for p in d["pg_stats"] if len(p["up"]) == 2][0]' 2>/dev/null) && break; sleep 0.2; done
 read -r pg from to < <(/usr/bin/python3 -c "pg, up = $move; print(pg, up[0], ({0, 1, 2} - set(up)).pop())"); ceph osd pg-upmap-items "$pg" "$from" "$to" >/dev/null 2>&1
@@ -48,7 +49,7 @@ mv "$T/two" "$D/osd/ceph-2"; mv "$D/osd" "$T/osds"
 expect_fail 1 "no OSD was given" rebuild
 mv "$T/osds" "$D/osd"
 "$L" up --dir "$T/other" --osds 1 --osd-size 2G >/dev/null 2>&1; "$L" down --dir "$T/other" >/dev/null
-expect_fail 1 "is of cluster .* is of cluster" rebuild --osd-data "$T/other/osd/ceph-0"
+expect_fail 1 "osd.0 .* is of cluster .*, osd.0 .* of cluster" rebuild --osd-data "$T/other/osd/ceph-0"
 expect_fail 2 "required" "$L" mon rebuild
 expect_fail 1 "founded by mon.a" "$L" mon rebuild -i b -c "$CEPH_CONF" --osd-data "$D"/osd/ceph-*
 "$L" mon rebuild --help | grep -q -- "--set-aside" || die "--help"
@@ -79,14 +80,13 @@ same "$(ceph config get osd osd_max_backfills)" 1 "the configuration database is
 say "the file system comes back by the command that was printed"
 ceph fs new files meta data --force --recover >/dev/null 2>&1 || die "fs new --recover"; ceph fs ls | grep -q "name: files, metadata pool: meta, data pools: \[data" || die "$(ceph fs ls)"
 ceph fs fail files >/dev/null 2>&1 || true; ceph fs rm files --yes-i-really-mean-it >/dev/null 2>&1
-ceph osd pool application enable meta rados --yes-i-really-mean-it >/dev/null 2>&1
 health_ok
 say "writes go on, and another restart, and another loss"
 rbd bench --io-type write --io-size 64K --io-total 16M disks/two >/dev/null 2>&1 || die "rbd bench"; rbd snap create disks/two@later 2>/dev/null
 ceph osd pool create more 8 >/dev/null 2>&1; rados -p more put x "$T/image"; ceph osd pool application enable more rados >/dev/null 2>&1
 rbd export disks/two@later - 2>/dev/null | sha256sum > "$T/sum3"
-"$L" down --dir "$D" >/dev/null; up; health_ok; clean 48
-kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up; clean 48; health_ok
+"$L" down --dir "$D" >/dev/null; up --no-wait; health_ok; clean 48
+kill_all; rm -rf "$D/mon"; rebuild > "$T/second.out"; up --no-wait; clean 48; health_ok
 same "$(rbd export disks/two@later - 2>/dev/null | sha256sum)" "$(cat "$T/sum3")" "after the second loss"
 same "$(rbd export disks/one@first - 2>/dev/null | sha256sum)" "$(cat "$T/sum1")" "after the second loss"
 rados -p more get x "$T/thing"; same "$(sha "$T/thing")" "$(sha "$T/image")"

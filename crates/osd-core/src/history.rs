@@ -236,10 +236,11 @@ fn take(
     agreed: &mut Option<Agreed>,
     s: &Source<'_>,
     epoch: Epoch,
-    map: OsdMap,
+    mut map: OsdMap,
     inc: Option<Bytes>,
 ) -> Result<(), HistoryError> {
     let crc = crc(&map);
+    map.crc = Some(crc);
     match agreed {
         Some(a) if a.crc == crc => Ok(()),
         Some(a) => Err(HistoryError::Disagree { epoch, a: a.by.clone(), b: s.name.clone() }),
