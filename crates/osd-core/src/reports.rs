@@ -143,6 +143,8 @@ impl OsdCore {
         };
         let report = MMgrReport {
             daemon_name: self.cfg.whoami.to_string(),
+            // No counters, encoded: a version, its compat version, a length. A stock manager dies of nothing at all.
+            packed: Bytes::from_static(&[1, 1, 0, 0, 0, 0]),
             daemon_health_metrics: vec![metric],
             ..MMgrReport::default()
         };
