@@ -5,6 +5,7 @@
 
 #![recursion_limit = "512"]
 
+mod adopt;
 mod auth;
 pub mod authz;
 pub mod commands;
@@ -22,6 +23,7 @@ mod leader;
 mod log;
 mod mdsmon;
 mod mgrmon;
+mod mixed;
 mod mkfs;
 mod monmapmon;
 pub mod options;
@@ -34,6 +36,7 @@ mod table;
 pub mod testing;
 pub mod wire;
 
+pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
 pub use event::{LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId};
