@@ -362,6 +362,12 @@ impl MonCore {
     fn pool_checks(&self, b: &mut Builder) {
         let m = &self.osd.map;
         let name = |id| m.pool_name(id).unwrap_or_default().to_owned();
+        let mixed = self.mixed_pools();
+        if !mixed.is_empty() {
+            let text =
+                format!("{} pool(s) are placed on OSDs of loligo and of stock Ceph together", mixed.len());
+            b.add("POOL_MIXED_OSDS", Severity::Warn, text, mixed.len(), mixed);
+        }
         if self.cfg.flag("mon_warn_on_pool_no_redundancy") {
             let thin: Vec<String> = m
                 .pools

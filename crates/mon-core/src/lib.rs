@@ -5,6 +5,7 @@
 
 #![recursion_limit = "512"]
 
+mod adopt;
 mod auth;
 pub mod authz;
 pub mod commands;
@@ -24,6 +25,7 @@ mod log;
 mod looks;
 mod mdsmon;
 mod mgrmon;
+mod mixed;
 mod mkfs;
 mod monmapmon;
 pub mod options;
@@ -38,6 +40,7 @@ mod table;
 pub mod testing;
 pub mod wire;
 
+pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
 pub use event::{

@@ -1,13 +1,13 @@
 //! `--mkfs`: the store of a new cluster, or of a monitor that will join one.
 //!
 //! Every monitor of a new cluster makes the same start, but only the first one of `mon_initial_members` (or of the map) may found the quorum with
-//! it, and only when the others know of none; they take its state over.
+//! it, and only when the others know of none; they take its state over. With `--osdmap` (a flag of stock's, too) the cluster goes on with that map.
 
 use crate::{core_config, store};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use cephx::EntityAuth;
-use mon_core::{MkfsConfig, mkfs as core_mkfs, parse_keyring};
+use mon_core::{MkfsConfig, adopt, mkfs as core_mkfs, parse_keyring};
 use runtime::{Config, DaemonArgs, System};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use types::monmap::MonMap;
+use types::osdmap::OsdMap;
 use types::{EntityType, Fsid};
 
 /// Writes a file that only its owner may read. What was there stays until the new one is whole.
@@ -71,8 +72,13 @@ pub fn mkfs(args: &DaemonArgs, config: &Config) -> anyhow::Result<()> {
     let keyring = parse_keyring(&text).with_context(|| format!("{} is no keyring", ring_path.display()))?;
     let mon = keyring.iter().find(|(n, _)| n.kind == EntityType::MON).map(|(_, e)| e.clone());
     let mon = mon.with_context(|| format!("{} has no key for mon.", ring_path.display()))?;
-    let keys = core_mkfs(&MkfsConfig { monmap, fsid, keyring, options: core_config(config) }, &System)
+    let mut keys = core_mkfs(&MkfsConfig { monmap, fsid, keyring, options: core_config(config) }, &System)
         .map_err(|e| anyhow::anyhow!(e))?;
+    if let Some(path) = args.values.get("osdmap").cloned() {
+        let bytes = Bytes::from(fs::read(&path).with_context(|| path.clone())?);
+        let map: OsdMap = denc::from_bytes(&bytes).with_context(|| format!("{path} is no OSDMap"))?;
+        adopt(&mut keys, map, fsid, System::now()).with_context(|| path)?;
+    }
     let seed = founder(config, &map_names, map_first.as_deref()) == Some(config.identity().id.clone());
     lay_down(&dir, &mon, &keys, seed)
 }

@@ -37,8 +37,9 @@ impl OsdCore {
         self.mgr.threshold = u32::MAX;
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
-            // Empty maps, encoded: no configuration to show yet.
-            config: Bytes::from_static(&[0; 4]),
+            // Empty maps, encoded: no configuration to show yet. `config` holds two, of the options that are set and of those of the monitors that are
+            // not obeyed; a stock manager that finds only one dies of it.
+            config: Bytes::from_static(&[0; 8]),
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
         };
