@@ -8,10 +8,11 @@ L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c
 BG=()
 trap 'status=$?; set +e; touch "$T/stop"; for p in "${BG[@]}"; do kill "$p" 2>/dev/null; done; for m in a b c; do kill -CONT "$(cat "$D/run/mon.$m.pid" 2>/dev/null)" 2>/dev/null; done
   [ $status = 0 ] || tail -n 8 "$D"/log/mon.?.log "$T"/*.out 2>/dev/null; "$L" down --dir "$D" >/dev/null 2>&1; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
+"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G > "$T/up.log" 2>&1 || die "loligo up: $(cat "$T/up.log")"; export CEPH_CONF=$D/ceph.conf
 quorum() { timeout 20 ceph quorum_status | json '",".join(sorted(d["quorum_names"]))'; }
 leader() { timeout 20 ceph quorum_status | json 'd["quorum_leader_name"]'; }
 wait_quorum() { local n; for n in $(seq 100); do [ "$(quorum 2>/dev/null)" = "$1" ] && return 0; sleep 0.2; done; die "the quorum is $(quorum), not $1"; }
+up() { "$L" up --dir "$D" > "$T/up.log" 2>&1 || die "loligo up: $(cat "$T/up.log")"; }
 pid() { cat "$D/run/mon.$1.pid"; }
 say "three monitors, as stock prints them"
 wait_quorum a,b,c
@@ -54,7 +55,7 @@ say "the leader is killed; the next one, too"
 for round in 1 2; do
   l=$(leader); kill -9 "$(pid "$l")"; goes_on "kill -9 of the leader mon.$l"
   ceph health detail | grep -q "mon.$l .*is down (out of quorum)" || die "health: $(ceph health detail)"
-  "$L" up --dir "$D" >/dev/null 2>&1; wait_quorum a,b,c
+  up; wait_quorum a,b,c
 done
 say "the leader is stopped, and goes on"
 l=$(leader); kill -STOP "$(pid "$l")"
@@ -66,11 +67,11 @@ kill -9 "$(pid "$f")"; goes_on "kill -9 of mon.$f"
 say "its store is gone: it is made again and joins"
 rm -rf "$D/mon/ceph-$f/store.db"; ceph auth get mon. -o "$T/monkey" 2>/dev/null; ceph mon getmap -o "$T/map" 2>/dev/null
 "$L" mon -i "$f" -c "$CEPH_CONF" --mkfs --monmap "$T/map" --keyring "$T/monkey"
-"$L" up --dir "$D" >/dev/null 2>&1; wait_quorum a,b,c; goes_on "mon.$f joined again"
+up; wait_quorum a,b,c; goes_on "mon.$f joined again"
 say "the leader loses its store"
 l=$(leader); kill -9 "$(pid "$l")"; rm -rf "$D/mon/ceph-$l/store.db"
 "$L" mon -i "$l" -c "$CEPH_CONF" --mkfs --monmap "$T/map" --keyring "$T/monkey"
-"$L" up --dir "$D" >/dev/null 2>&1; wait_quorum a,b,c; goes_on "mon.$l joined again"
+up; wait_quorum a,b,c; goes_on "mon.$l joined again"
 say "a monitor is removed, and added"
 out=$(ceph mon rm c 2>&1) || true; grep -q "removing mon.c at .*, there will be 2 monitors" <<<"$out" || die "mon rm: $out"
 same "$(quorum)" a,b; goes_on "removing mon.c"
@@ -78,7 +79,7 @@ kill -9 "$(pid c)"; at=$(monmaptool --print "$T/map" | sed -n 's/^[0-9]: \(.*\) 
 v2=$(sed "s/.*v2:\([0-9.:]*\).*/\1/" <<<"$at"); out=$(ceph mon add c "$v2" 2>&1) || true; grep -q "adding mon.c at" <<<"$out" || die "mon add c $v2: $out"
 ceph mon set-addrs c "$at" 2>/dev/null; same "$(ceph mon dump 2>/dev/null | sed -n 's/^2: \(.*\) mon\.c$/\1/p')" "$at"
 rm -rf "$D/mon/ceph-c/store.db"; ceph mon getmap -o "$T/map" 2>/dev/null; "$L" mon -i c -c "$CEPH_CONF" --mkfs --monmap "$T/map" --keyring "$T/monkey"
-"$L" up --dir "$D" >/dev/null 2>&1; wait_quorum a,b,c; goes_on "adding mon.c"
+up; wait_quorum a,b,c; goes_on "adding mon.c"
 touch "$T/stop"; wait "${BG[0]}" "${BG[1]}" || die "a stream failed: $(tail -3 "$T"/*.out)"
 say "nothing that was accepted is lost, nothing was done twice: asked of each monitor"
 tail -n 1 "$T/cli.acks" "$T/stay.acks" | awk 'NF==2 && $1 != "==>" {printf "%s accepted; ", $1} END {print ""}'

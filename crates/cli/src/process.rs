@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 enum Life {
     /// It serves.
     Runs,
-    /// It was killed or is on its way out, and may still hold its files and their locks: a disk that is slow to sync keeps
+    /// It was killed or is on its way out (or, for a moment, not quite there yet), and may still hold its files and their locks: a disk that is slow to sync keeps
     /// a killed process for seconds.
     Ends,
     /// It is no more, or the number is another program's by now.
@@ -26,6 +26,12 @@ fn recorded_pid(layout: &Layout, daemon: &str) -> Option<u32> {
 /// The process behind a pid file, if it runs and is a loligo daemon.
 pub fn alive(layout: &Layout, daemon: &str) -> Option<u32> {
     recorded_pid(layout, daemon).filter(|pid| life(layout, *pid) == Life::Runs)
+}
+
+/// True when the recorded process is no more. Not the opposite of [`alive`]: a process that is just starting (between `exec` and its
+/// command line being there) or ending is neither.
+pub fn gone(layout: &Layout, daemon: &str) -> bool {
+    recorded_pid(layout, daemon).is_none_or(|pid| life(layout, pid) == Life::Gone)
 }
 
 /// Waits until a daemon that was killed a moment ago has let go of its files; at most `patience`.
@@ -164,6 +170,12 @@ mod tests {
         assert_eq!(life_of(true, b"loligo\0", &killed, 2), Life::Ends);
         assert_eq!(life_of(false, b"", RUNNING, 2), Life::Ends);
         assert_eq!(life_of(false, b"", ZOMBIE, 2), Life::Ends);
+    }
+    #[test]
+    fn one_that_is_just_being_started_is_not_gone() {
+        // Between the moment when `exec` lets the parent go on and the new command line there is none.
+        let starting = RUNNING.replace("S (sleeping)", "R (running)");
+        assert_eq!(life_of(false, b"", &starting, 1), Life::Ends);
     }
     #[test]
     fn a_dead_one_a_stranger_and_a_kernel_thread_are_gone() {

@@ -1,6 +1,9 @@
 //! The messages of one simulated OSD, filled as ours and stock's fill them.
 
 use crate::world::World;
+use bytes::Bytes;
+use denc::{Encoder, Features};
+use messages::mgr::PerfCounterType;
 use messages::{MOsdBoot, MPgStats, PaxosHeader};
 use std::collections::BTreeMap;
 use types::pgstat::{ObjectStatCollection, ObjectStatSum, OsdStat, PgStat, StoreStatfs, pg_state};
@@ -166,4 +169,28 @@ pub fn report(id: OsdId, up_from: Epoch, started_secs: u32, world: &World, now: 
         pool_stat: share.pools.iter().map(|p| (*p, space(pool_bytes))).collect(),
         ..MPgStats::default()
     }
+}
+
+/// How many counters an OSD reports: about as many as stock's at the priority that managers ask for.
+const COUNTERS: usize = 120;
+/// `PERFCOUNTER_U64 | PERFCOUNTER_COUNTER`.
+const COUNTER: u8 = 2 | 8;
+
+/// The counters, once a session.
+pub fn declared() -> Vec<PerfCounterType> {
+    let one = |n: usize| PerfCounterType {
+        path: format!("osd.simulated_{n:03}"),
+        description: "a number that grows".to_owned(),
+        kind: COUNTER,
+        priority: 5,
+        ..PerfCounterType::default()
+    };
+    (0..COUNTERS).map(one).collect()
+}
+
+/// Their values.
+pub fn counters(seed: u64) -> Bytes {
+    let mut e = Encoder::new(Features::ALL);
+    e.versioned(1, 1, |e| (0..COUNTERS as u64).for_each(|n| e.u64(seed * (n + 1))));
+    e.finish()
 }

@@ -42,6 +42,8 @@ struct State {
     newest_known: Option<u32>,
     mgr: Option<(AddrVec, Connection)>,
     mgr_open: bool,
+    /// The manager knows which counters there are.
+    declared: bool,
     period: Duration,
     last_stats: Utime,
     last_beacon: Utime,
@@ -82,6 +84,7 @@ impl Osd {
                 newest_known: None,
                 mgr: None,
                 mgr_open: false,
+                declared: false,
                 period: Duration::from_secs(5),
                 last_stats: Utime::ZERO,
                 last_beacon: now,
@@ -308,10 +311,13 @@ impl Osd {
     }
 
     fn mgr_opened(&self) {
-        self.state.borrow_mut().mgr_open = true;
+        {
+            let mut s = self.state.borrow_mut();
+            (s.mgr_open, s.declared) = (true, false);
+        }
         self.send_mgr(&MMgrOpen {
             daemon_name: self.id.to_string(),
-            config: Bytes::from_static(&[0; 4]),
+            config: Bytes::from_static(&[0; 8]),
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
         });
@@ -370,7 +376,12 @@ impl Osd {
     }
 
     fn report(&self, now: Utime) {
-        self.state.borrow_mut().last_stats = now;
+        {
+            let mut s = self.state.borrow_mut();
+            // On the beat, however late this tick is.
+            let due = s.last_stats + s.period;
+            s.last_stats = if now.since(due) < s.period { due } else { now };
+        }
         let up_from = self.world.map.borrow().info(self.id).map_or(Epoch(0), |i| i.up_from);
         let secs = now.since(self.started).as_secs() as u32;
         let stats = build::report(self.id, up_from, secs, &self.world, now);
@@ -379,10 +390,14 @@ impl Osd {
             c.pgs_reported += stats.pg_stat.len() as u64;
         });
         self.send_mgr(&stats);
+        let declared = std::mem::replace(&mut self.state.borrow_mut().declared, true);
+        let declare_types = if declared { Vec::new() } else { build::declared() };
         // No slow requests.
         let metric = DaemonHealthMetric { kind: 0, value: 0 };
         self.send_mgr(&MMgrReport {
             daemon_name: self.id.to_string(),
+            declare_types,
+            packed: build::counters(self.world.counters.get().reports),
             daemon_health_metrics: vec![metric],
             ..MMgrReport::default()
         });

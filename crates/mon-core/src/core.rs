@@ -19,12 +19,14 @@ use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
 use crate::leader;
 use crate::log::LogMon;
+use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
 use crate::session::Session;
+use crate::slowdisks::SlowDisks;
 use crate::table::{Table, encoded};
 use bytes::Bytes;
 use cephx::env::Env;
@@ -74,6 +76,10 @@ impl MonConfig {
 /// A monitor that cannot answer for so long lets its clients go to another one.
 const UNSERVED_MAX: Duration = Duration::from_millis(2500);
 
+/// How long changes by OSDs are gathered behind a new OSDMap, and in a cluster with how many sessions.
+const GATHER: Duration = Duration::from_millis(100);
+const GATHER_SESSIONS: usize = 200;
+
 /// Something to do once the next commit happened.
 #[derive(Debug)]
 pub(crate) enum AfterCommit {
@@ -117,6 +123,14 @@ pub struct MonCore {
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
     pub(crate) office_since: Utime,
+    /// What is seen of the members, and of our own store.
+    pub(crate) looks: Looks,
+    /// How fast OSDs' disks are; the leader's.
+    pub(crate) slow_disks: SlowDisks,
+    /// Since when a proposal has been in flight.
+    in_flight_since: Utime,
+    /// When the OSDMap changed last.
+    map_changed: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -185,6 +199,10 @@ impl MonCore {
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
+            looks: Looks::default(),
+            slow_disks: SlowDisks::default(),
+            in_flight_since: now,
+            map_changed: Utime::ZERO,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
@@ -293,6 +311,9 @@ impl MonCore {
             MonEvent::LeaderLost => self.leader_lost(),
             MonEvent::Installed(keys) => self.installed(keys),
             MonEvent::News(news) => self.take_news(news),
+            MonEvent::Look(from, look) => self.looked_at(from, &look),
+            MonEvent::Seen(from, seen) => self.take_seen(&from, &seen),
+            MonEvent::Store(s) => self.looks.own_store(s),
             MonEvent::Routed(id, msg) => self.routed(id, msg),
             MonEvent::JoinAsked { name, node, addrs } => self.join_asked(&name, node, addrs),
             MonEvent::Members(names) => self.members_changed(&names),
@@ -359,10 +380,14 @@ impl MonCore {
         }
         if self.quorum.leads
             && let Some(asked) = self.asked(id, &msg)
-            && let Some(answer) = self.done.answer(&asked)
         {
-            let answer = answer.message(asked.tid);
-            return self.send(id, answer);
+            if let Some(answer) = self.done.answer(&asked) {
+                let answer = answer.message(asked.tid);
+                return self.send(id, answer);
+            }
+            if self.takes_over(id, &asked) {
+                return;
+            }
         }
         if self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
@@ -373,6 +398,20 @@ impl MonCore {
             // A peer that sends what cannot be decoded is cut off, as the messenger of stock does.
             self.effects.push(MonEffect::Close(id));
         }
+    }
+
+    /// The request was made before and its answer waits for the commit: it goes to who asked last.
+    fn takes_over(&mut self, id: SessionId, asked: &Asked) -> bool {
+        let waiting = self.after.iter_mut().chain(self.leaving.values_mut().flatten());
+        for a in waiting {
+            if let AfterCommit::Answer(to, what, _) = a
+                && what == asked
+            {
+                *to = id;
+                return true;
+            }
+        }
+        false
     }
 
     /// Who asked what, for requests whose answers are remembered.
@@ -506,6 +545,9 @@ impl MonCore {
                 self.release(a);
             }
         }
+        if self.gathers() {
+            return;
+        }
         let mut batch = Batch::default();
         self.osd.stage(&mut batch, self.now);
         self.auth.stage(&mut batch);
@@ -534,7 +576,20 @@ impl MonCore {
         let p = Proposal { version, batch };
         self.after_in_flight = std::mem::take(&mut self.after);
         self.in_flight = Some(p.clone());
+        self.in_flight_since = self.now;
         self.effects.push(MonEffect::Propose(p));
+    }
+
+    /// In a large cluster each epoch is a message to very many. What OSDs themselves make of the map, as when all of them boot, is
+    /// gathered for a moment; whoever else asks for something does not wait. The next event of any kind, or the next tick, goes on.
+    fn gathers(&self) -> bool {
+        let soon = self.now.since(self.map_changed) < GATHER;
+        let is_osd = |id| self.sessions.get(&id).is_none_or(|s| s.osd_id().is_some());
+        let for_osds = |a: &AfterCommit| a.session().is_some_and(is_osd);
+        soon && self.sessions.len() >= GATHER_SESSIONS
+            && self.osd.is_dirty()
+            && !self.after.is_empty()
+            && self.after.iter().all(for_osds)
     }
 
     fn release(&mut self, a: AfterCommit) {
@@ -568,6 +623,7 @@ impl MonCore {
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
         if osd {
+            self.map_changed = self.now;
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -637,10 +693,14 @@ impl MonCore {
             }
             return self.expire_sessions();
         }
+        // Whoever comes now needs other maps than those who were told of the last change.
+        self.osd.made.clear();
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
+            self.slow_disks_tick();
         }
+        self.looks_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -653,6 +713,13 @@ impl MonCore {
         commands::balancer_tick(self);
         self.health_tick();
         self.expire_sessions();
+    }
+
+    /// Changes that have waited for the quorum for `age` or longer, and how long.
+    pub(crate) fn slow_changes(&self, age: Duration) -> Option<(u64, Duration)> {
+        let waited = self.in_flight.as_ref().map(|_| self.now.since(self.in_flight_since))?;
+        let n = self.after_in_flight.len().max(1) + self.deferred.len();
+        (waited >= age).then_some((n as u64, waited))
     }
 
     /// Sessions whose right ended, or whose entity was removed or lost its caps, end.

@@ -5,11 +5,13 @@
 
 #![recursion_limit = "512"]
 
+mod adopt;
 mod auth;
 pub mod authz;
 pub mod commands;
 mod config;
 mod core;
+mod counters;
 pub mod crushutil;
 mod dispatch;
 mod done;
@@ -20,8 +22,10 @@ mod health;
 pub mod kv;
 mod leader;
 mod log;
+mod looks;
 mod mdsmon;
 mod mgrmon;
+mod mixed;
 mod mkfs;
 mod monmapmon;
 pub mod options;
@@ -29,13 +33,19 @@ mod osdmon;
 pub mod pgmap;
 mod poolop;
 mod prometheus;
+mod rebuild;
 mod session;
+mod slowdisks;
 mod table;
 pub mod testing;
 pub mod wire;
 
+pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
-pub use event::{LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId};
+pub use event::{
+    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId, StoreState,
+};
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
+pub use rebuild::{MapSegment, RebuildConfig, RebuildError, Rebuilt, rebuild, stock_caps};

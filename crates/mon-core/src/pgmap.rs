@@ -54,8 +54,8 @@ pub struct PgMap {
     pub version: u64,
     /// Time of the last change.
     pub stamp: Utime,
-    /// By PG.
-    pub pgs: BTreeMap<PgId, PgStat>,
+    /// By PG. (Boxed: a node of the map has room for eleven, and they are large.)
+    pub pgs: BTreeMap<PgId, Box<PgStat>>,
     /// By OSD.
     pub osds: BTreeMap<OsdId, OsdStat>,
     /// Space of one pool on one OSD.
@@ -79,15 +79,17 @@ impl PgMap {
         self.pool_statfs.retain(|(pool, _), _| pools.contains_key(pool));
         for (pool, n) in pools {
             for seed in 0..*n {
-                self.pgs.entry(PgId { pool: *pool, seed }).or_insert_with(|| PgStat {
-                    last_change: now,
-                    last_active: now,
-                    last_clean: now,
-                    last_fresh: now,
-                    last_fullsized: now,
-                    last_undegraded: now,
-                    last_unstale: now,
-                    ..PgStat::default()
+                self.pgs.entry(PgId { pool: *pool, seed }).or_insert_with(|| {
+                    Box::new(PgStat {
+                        last_change: now,
+                        last_active: now,
+                        last_clean: now,
+                        last_fresh: now,
+                        last_fullsized: now,
+                        last_undegraded: now,
+                        last_unstale: now,
+                        ..PgStat::default()
+                    })
                 });
             }
         }
@@ -102,7 +104,7 @@ impl PgMap {
 
     /// A primary's report on one PG.
     pub fn apply_pg(&mut self, pg: PgId, stat: PgStat, now: Utime) {
-        let Some(old) = self.pgs.get(&pg) else { return };
+        let Some(old) = self.pgs.get_mut(&pg) else { return };
         // A report that was overtaken by a newer primary's is dropped.
         if (stat.reported_epoch, stat.reported_seq) < (old.reported_epoch, old.reported_seq) {
             return;
@@ -110,7 +112,7 @@ impl PgMap {
         let sum = self.sums.entry(pg.pool).or_default();
         sum.sub(&old.stats.sum);
         sum.add(&stat.stats.sum);
-        self.pgs.insert(pg, stat);
+        **old = stat;
         self.version += 1;
         self.stamp = now;
     }
@@ -158,7 +160,7 @@ impl PgMap {
 
     /// PGs of a pool.
     pub fn pool_pgs(&self, pool: PoolId) -> impl Iterator<Item = (&PgId, &PgStat)> {
-        self.pgs.range(PgId { pool, seed: 0 }..=PgId { pool, seed: u32::MAX })
+        self.pgs.range(PgId { pool, seed: 0 }..=PgId { pool, seed: u32::MAX }).map(|(pg, s)| (pg, &**s))
     }
 
     /// A pool's statistics, as clients are told.

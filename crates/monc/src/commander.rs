@@ -46,11 +46,25 @@ pub struct Answer {
     pub outbl: Bytes,
 }
 
+/// A command that has no answer yet.
+struct Waiting {
+    cmd: MMonCommand,
+    to: oneshot::Sender<Answer>,
+}
+
 struct State {
     link: OnceCell<MonLink>,
-    waiting: RefCell<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    waiting: RefCell<BTreeMap<u64, Waiting>>,
     opened: tokio::sync::Notify,
     refused: Cell<bool>,
+}
+
+impl State {
+    /// Sends it if there is a session; else `on_connect` will.
+    fn send(&self, tid: u64, cmd: &MMonCommand) {
+        let Some(link) = self.link.get() else { return };
+        link.send(Message::new(cmd, link.features()).with_tid(tid));
+    }
 }
 
 impl Dispatcher for State {
@@ -63,6 +77,10 @@ impl Dispatcher for State {
     fn on_connect(&self, conn: &Connection) {
         if self.link.get().is_some_and(|l| l.on_connect(conn) == LinkEvent::Opened) {
             self.opened.notify_one();
+            // What a session took with it is asked again under its number: the monitors answer it once (`mon-core`'s `done`).
+            for (tid, w) in &*self.waiting.borrow() {
+                self.send(*tid, &w.cmd);
+            }
         }
     }
     fn on_message(&self, conn: &Connection, msg: Message, _hold: MsgHold) {
@@ -71,17 +89,15 @@ impl Dispatcher for State {
             return;
         }
         let Ok(ack) = msg.decode::<MMonCommandAck>() else { return };
-        if let Some(to) = self.waiting.borrow_mut().remove(&msg.header.tid) {
+        if let Some(w) = self.waiting.borrow_mut().remove(&msg.header.tid) {
             // The asker may have given up; then nobody wants the answer.
-            let _ = to.send(Answer { code: ack.r, outs: ack.rs, outbl: msg.data.clone() });
+            let _ = w.to.send(Answer { code: ack.r, outs: ack.rs, outbl: msg.data.clone() });
         }
     }
     fn on_reset(&self, conn: &Connection) {
         if let Some(link) = self.link.get() {
             link.on_reset(conn);
         }
-        // Answers to what was sent on it will not come.
-        self.waiting.borrow_mut().clear();
     }
     fn on_refused(&self, _conn: &Connection) {
         self.refused.set(true);
@@ -138,7 +154,7 @@ impl Commander {
         }
     }
 
-    /// Sends one command with its input data and waits for the answer.
+    /// Sends one command with its input data and waits for the answer, through as many sessions as it takes.
     pub async fn command(&self, cmd: serde_json::Value, input: Bytes) -> Result<Answer, CommanderError> {
         const TIMEOUT: Duration = Duration::from_secs(60);
         let prefix = cmd["prefix"].as_str().unwrap_or_default().to_owned();
@@ -146,13 +162,15 @@ impl Commander {
         let tid = self.next_tid.get();
         self.next_tid.set(tid + 1);
         let (to, from) = oneshot::channel();
-        self.state.waiting.borrow_mut().insert(tid, to);
-        let link = self.state.link.get().expect("set in connect");
-        let msg = MMonCommand { cmd: vec![cmd.to_string()], data: input, ..MMonCommand::default() };
-        link.send(Message::new(&msg, link.features()).with_tid(tid));
+        let cmd = MMonCommand { cmd: vec![cmd.to_string()], data: input, ..MMonCommand::default() };
+        self.state.send(tid, &cmd);
+        self.state.waiting.borrow_mut().insert(tid, Waiting { cmd, to });
         match tokio::time::timeout(TIMEOUT, from).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => Err(no_answer),
+            _ => {
+                self.state.waiting.borrow_mut().remove(&tid);
+                Err(no_answer)
+            }
         }
     }
 }

@@ -91,6 +91,7 @@ fn osd_config(config: &Config, number: i32, size_bytes: u64) -> anyhow::Result<O
     }
     c.metadata = location::metadata(config, VERSION, size_bytes);
     c.crush_location = location::crush_location(config);
+    c.device_class = location::device_class(config);
     let weight = config.float("osd_crush_initial_weight");
     c.crush_weight = if weight >= 0.0 { weight } else { size_bytes as f64 / (1u64 << 40) as f64 };
     c.heartbeat.interval = config.secs("osd_heartbeat_interval");
@@ -206,7 +207,9 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         ("perf dump", "dump perfcounters value"),
         ("dump_ops_in_flight", "show the ops currently in flight"),
         ("ops", "show the ops currently in flight"),
+        ("dump_blocked_ops", "show the blocked ops currently in flight"),
         ("dump_historic_ops", "show recent ops"),
+        ("dump_historic_ops_by_duration", "show slowest recent ops, sorted by duration"),
         ("dump_historic_slow_ops", "show slowest recent ops"),
         ("get_latest_osdmap", "force osd to update the latest map from the mon"),
     ] {

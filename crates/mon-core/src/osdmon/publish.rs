@@ -13,7 +13,7 @@ const MAPS_MAX: u32 = 40;
 /// Bytes of maps in one message (`osd_map_message_max_bytes`).
 const MAP_BYTES_MAX: usize = 10 << 20;
 /// Encoded messages that are kept for others who need the same.
-const MADE_MAX: usize = 16;
+const MADE_MAX: usize = 8;
 
 impl MonCore {
     /// Sends the newest full map.
@@ -71,7 +71,16 @@ impl MonCore {
             ..MOsdMap::default()
         };
         let (mut at, mut bytes) = (first, 0);
-        if at <= self.osd.first {
+        if let Some(behind) = self.osd.jump(at.max(self.osd.first)) {
+            // What is missing there is missing for good: the receiver is told so, and goes on from a full map.
+            at = behind;
+            m.oldest = Epoch(behind);
+            if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
+                bytes += b.len();
+                m.maps.insert(Epoch(at), b);
+            }
+            at += 1;
+        } else if at <= self.osd.first {
             at = self.osd.first;
             if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
                 bytes += b.len();
