@@ -2,7 +2,7 @@
 # Stock OSDs on three loligo monitors: boot, pool, RBD, one killed and recovered, configuration delivered, marked down while alive; the leading
 # monitor is killed while they serve I/O.
 # A cluster of its own; LOLIGO names the program.
-# limit-seconds: 300
+# limit-seconds: 400
 # loligo-only
 # needs-stock-daemons
 . "$(dirname "$0")/lib.sh"
@@ -37,6 +37,17 @@ awk '$1 ~ /^[0-9]+$/ && NF >= 8 && $1 > 0 && $5 == "0" {n++; if (n > 1) {print "
 same "$(ceph osd dump | grep -E "^osd\.[0-9]" | sed -E 's/ up_thru.*//')" "$was" "OSDs over the failure"
 "$L" up --dir "$D" >/dev/null 2>&1; wait_until 100 "mon.$l does not join again" quorum a,b,c
 wait_until 60 "not healthy" healthy
+say "what they count is on the page, and requests that hang are told of"
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'); ceph config set mgr mgr/prometheus/server_port "$port"
+page() { /usr/bin/python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/metrics" % sys.argv[1], timeout=5).read().decode())' "$port" > "$T/page" 2>/dev/null; }
+counted() { page && [ "$(grep -cE '^ceph_(osd_op_w_latency_count|bluestore_commit_lat_count|osd_op_rw_out_bytes|osd_stat_bytes_used|osd_numpg)\{ceph_daemon="osd.[012]"\}' "$T/page")" = 15 ] && grep -qE '^ceph_osd_op_w\{ceph_daemon="osd.[012]"\} [1-9]' "$T/page"; }
+wait_until 60 "no counters of stock OSDs" counted
+ceph osd set nodown >/dev/null 2>&1; ceph config set osd osd_op_complaint_time 3
+kill -STOP "$(cat "$D/osd/1.pid")"; PUTS=(); for n in $(seq 16); do timeout 200 rados -p p put "hangs$n" "$CEPH_CONF" & PUTS+=($!); done
+slow() { ceph health detail > "$T/health"; grep -qE 'SLOW_OPS: [1-9][0-9]* slow ops, oldest one blocked for [0-9]+ sec, (daemons \[osd.0,osd.2\] have slow ops\.|osd.[02] has slow ops)$' "$T/health"; }
+fast() { ceph health detail > "$T/health"; ! grep -q SLOW_OPS "$T/health"; }
+wait_until 120 "SLOW_OPS is not there" slow; kill -CONT "$(cat "$D/osd/1.pid")"; for n in "${PUTS[@]}"; do wait "$n" || die "a put that hung failed"; done
+wait_until 90 "SLOW_OPS is still there" fast; ceph osd unset nodown >/dev/null 2>&1; ceph config rm osd osd_op_complaint_time
 say "one is killed; the others serve; it comes back and recovers"
 kill -9 "$(cat "$D/osd/1.pid")"; wait_until 60 "not seen down" up 2
 rados -p p bench 2 write -b 65536 -t 4 --no-cleanup >/dev/null; wait_until 40 "not degraded" degraded

@@ -8,7 +8,7 @@ use crate::proxies::{Found, Proxies};
 use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
-use mon_core::wire::{Forward, Gone, Hello, Join, Piece, QuorumBytes, Route};
+use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
@@ -294,6 +294,8 @@ impl Ensemble {
                     w.peers().send_or_wait(l, message(&news));
                 }
             }
+            MonEffect::Look(name, look) => w.peers().send_now(&name, message(&look)),
+            MonEffect::Seen(name, seen) => w.peers().send_now(&name, message(&seen)),
             MonEffect::Admit { name, node } => self.event(w, Event::Add { id: NodeId(node), name }),
             MonEffect::Expel(name) => self.event(w, Event::Remove { name }),
             other => return Some(other),
@@ -379,6 +381,8 @@ impl Ensemble {
                     w.core_event(MonEvent::JoinAsked { name: j.name, node: j.node, addrs: hello.addrs });
                 }
             }
+            Look::KIND => w.core_event(MonEvent::Look(hello.name, msg.decode()?)),
+            Seen::KIND => w.core_event(MonEvent::Seen(hello.name, msg.decode()?)),
             MemberNews::KIND => {
                 let news: MemberNews = msg.decode()?;
                 if news.name == hello.name && self.info.leads {

@@ -206,7 +206,9 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         ("perf dump", "dump perfcounters value"),
         ("dump_ops_in_flight", "show the ops currently in flight"),
         ("ops", "show the ops currently in flight"),
+        ("dump_blocked_ops", "show the blocked ops currently in flight"),
         ("dump_historic_ops", "show recent ops"),
+        ("dump_historic_ops_by_duration", "show slowest recent ops, sorted by duration"),
         ("dump_historic_slow_ops", "show slowest recent ops"),
         ("get_latest_osdmap", "force osd to update the latest map from the mon"),
     ] {
