@@ -18,8 +18,8 @@ sha() { sha256sum "$1" | cut -d' ' -f1; }
 
 # wait_until TRIES WHAT cmd...: until the command succeeds, asked every half a second.
 wait_until() { local n; for n in $(seq "$1"); do "${@:3}" && return 0; sleep 0.5; done; die "$2: $(timeout 10 ceph -s; timeout 10 ceph health detail; timeout 10 ceph osd tree)"; }
-# HEALTH_OK, but for the room on the machine that runs this, which is not the cluster's doing.
-healthy() { [ "$(ceph health -f json 2>/dev/null | json 'set(d["checks"]) <= {"MON_DISK_LOW"}' 2>/dev/null)" = True ]; }
+# HEALTH_OK, but for what is muted and for the room on the machine that runs this, which is not the cluster's doing.
+healthy() { [ "$(ceph health -f json 2>/dev/null | json 'all(k == "MON_DISK_LOW" or c.get("muted") for k, c in d["checks"].items())' 2>/dev/null)" = True ]; }
 # Stock OSDs with their stores under DIR: `stock_osds DIR ID...` makes and starts them (the cluster must give them those ids), `stock_osd_start DIR ID` starts one.
 stock_osd_start() {
   ceph-osd -i "$2" --keyring "$1/$2/keyring" --osd-data "$1/$2" --osd-memory-target 939524096 --log-file "$1/$2.log" --pid-file "$1/$2.pid" --admin-socket "$1/$2.asok" \
