@@ -300,6 +300,7 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
+            MonEvent::OptionChanged { name, value } => drop(self.cfg.options.insert(name, value)),
         }
     }
 
@@ -349,7 +350,9 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
-        if !leader::answers_alone(&msg) {
+        // What is told to this very daemon concerns nobody else.
+        let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
+        if !told && !leader::answers_alone(&msg) {
             if !self.can_serve() {
                 return self.defer(MonEvent::Message(id, msg));
             }
@@ -364,7 +367,7 @@ impl MonCore {
             let answer = answer.message(asked.tid);
             return self.send(id, answer);
         }
-        if self.in_flight.is_some() && self.wants_to_write(&msg) {
+        if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
         if let Err(e) = self.dispatch(id, &msg) {
@@ -416,6 +419,7 @@ impl MonCore {
         if self.in_flight.is_some() && writes {
             return self.defer(MonEvent::LocalCommand { token, command });
         }
+        self.audit_own(&command);
         let ctx = commands::Ctx {
             entity: "client.admin".into(),
             role: Role::Local,

@@ -8,7 +8,7 @@ use crate::store::{Job, Writer, Written};
 use cephx::keyserver::{AuthConfig, EntityAuth, MonAuthDb, RotatingSecrets};
 use cephx::proto::AuthName;
 use cephx::{Env, MonAuthenticator, MonSecrets, ServiceClientAuth, ServiceServerAuth, V1MonLogin};
-use messages::{MAuth, MAuthReply, Message, kinds};
+use messages::{MAuth, MAuthReply, MCommandReply, Message, kinds};
 use mon_core::{LogLevel, MonCore, MonEffect, MonEvent, Peer, Role, SessionId};
 use msgr::auth::{AuthedPeer, ClientAuth, MODE_CRC, MODE_SECURE, ServerAuth, SessionKeys};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
@@ -54,6 +54,9 @@ pub struct Shell {
     v1_logins: RefCell<BTreeMap<SessionId, V1MonLogin>>,
     writer: RefCell<Option<Writer>>,
     answers: RefCell<BTreeMap<u64, LocalAnswer>>,
+    /// Commands by `tell` that the process answers, and who does.
+    told: RefCell<VecDeque<(SessionId, u64, String)>>,
+    admin: OnceCell<runtime::AdminSocket>,
     next_token: Cell<u64>,
 }
 
@@ -129,6 +132,8 @@ impl Shell {
             v1_logins: RefCell::default(),
             writer: RefCell::new(Some(writer)),
             answers: RefCell::default(),
+            told: RefCell::default(),
+            admin: OnceCell::new(),
             next_token: Cell::new(1),
         });
         let db: Rc<dyn MonAuthDb> = Rc::new(Db(Rc::downgrade(&shell)));
@@ -229,10 +234,36 @@ impl Shell {
             self.work_on(w);
         }
         self.busy.set(false);
+        // They may change something here themselves.
+        while let Some((id, tid, command)) = self.next_told() {
+            self.answer_told(id, tid, &command);
+        }
         let at = self.ensemble.borrow().deadline();
         if self.armed.get().is_some_and(|armed| at < armed) {
             self.wake.notify_one();
         }
+    }
+
+    fn next_told(&self) -> Option<(SessionId, u64, String)> {
+        self.told.borrow_mut().pop_front()
+    }
+
+    /// Who answers what is told to this process.
+    pub fn set_admin(&self, admin: runtime::AdminSocket) {
+        let _ = self.admin.set(admin);
+    }
+
+    fn answer_told(&self, id: SessionId, tid: u64, command: &str) {
+        let Some(conn) = self.conns.borrow().get(&id).cloned() else { return };
+        let (errno, text) = match self.admin.get() {
+            Some(a) => a.answer(command),
+            None => (11, "not ready yet".to_owned()),
+        };
+        let m = match errno {
+            0 => MCommandReply { r: 0, rs: String::new(), data: text.into() },
+            e => MCommandReply { r: -e, rs: text, data: bytes::Bytes::new() },
+        };
+        conn.send(Message::new(&m, conn.features()).with_tid(tid));
     }
 
     fn work_on(&self, w: Work) {
@@ -323,10 +354,14 @@ impl Shell {
                 }
             }
             MonEffect::MonmapChanged => self.monmap_changed(),
+            MonEffect::Tell { session, tid, command } => {
+                self.told.borrow_mut().push_back((session, tid, command));
+            }
             MonEffect::Propose(_)
             | MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
             | MonEffect::Admit { .. }
+            | MonEffect::TakePart(_)
             | MonEffect::Expel(_) => unreachable!("the ensemble takes these"),
         }
     }

@@ -36,6 +36,7 @@ const COMMANDS: &[(&str, &str, bool)] = &[
         true,
     ),
     ("get_latest_osdmap", "force osd to update the latest map from the mon", true),
+    ("flush_pg_stats", "flush pg stats", true),
     ("query", "show details of a specific pg", false),
     (
         "pg name=pgid,type=CephPgid name=cmd,type=CephChoices,strings=query",
@@ -164,6 +165,10 @@ impl OsdCore {
                 self.subscribe_maps();
                 Ok(Value::Null)
             }
+            "flush_pg_stats" => match self.flush_stats(store) {
+                Some(seq) => Ok(json!(seq)),
+                None => Err((Errno::EAGAIN, "there is no session with the manager".to_owned())),
+            },
             "query" => {
                 let text = arg("pgid");
                 let pg = text.parse().map_err(|()| (Errno::EINVAL, format!("invalid pgid '{text}'")))?;

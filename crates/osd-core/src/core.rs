@@ -100,7 +100,6 @@ pub struct OsdCore {
     pub(crate) now: Utime,
     /// Since the host has started: leases and heartbeats must not depend on steps of the clock.
     pub(crate) mono: Duration,
-    pub(crate) started: Utime,
     pub(crate) last_tick: Utime,
     pub(crate) stopped: bool,
 }
@@ -141,6 +140,8 @@ pub(crate) struct MgrState {
     pub addrs: Option<types::AddrVec>,
     pub open: bool,
     pub stats_dirty: bool,
+    /// Reports sent in this life.
+    pub stats_sent: u32,
     pub last_stats: Utime,
     pub last_report: Utime,
 }
@@ -199,7 +200,6 @@ impl OsdCore {
             out: Vec::new(),
             now,
             mono,
-            started: now,
             last_tick: Utime::ZERO,
             stopped: false,
         };

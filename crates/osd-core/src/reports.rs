@@ -80,8 +80,22 @@ impl OsdCore {
         }
     }
 
+    /// Reports now; the report's number, which the monitors tell by `osd last-stat-seq` once they have it.
+    pub(crate) fn flush_stats(&mut self, store: &mut dyn ObjectStore) -> Option<u64> {
+        if !self.mgr.open || self.phase != Phase::Active {
+            return None;
+        }
+        self.send_stats(store);
+        Some(self.stats_seq())
+    }
+
+    fn stats_seq(&self) -> u64 {
+        u64::from(self.sb.mounted.0) << 32 | u64::from(self.mgr.stats_sent)
+    }
+
     fn send_stats(&mut self, store: &mut dyn ObjectStore) {
         self.mgr.stats_dirty = false;
+        self.mgr.stats_sent = self.mgr.stats_sent.wrapping_add(1);
         self.mgr.last_stats = self.now;
         let pg_stat: BTreeMap<PgId, PgStat> = self
             .pgs
@@ -111,8 +125,7 @@ impl OsdCore {
             commit_latency_ns: latency,
             apply_latency_ns: latency,
             up_from: self.sb.mounted,
-            seq: u64::from(self.sb.mounted.0) << 32
-                | u64::from(self.now.since(self.started).as_secs() as u32),
+            seq: self.stats_seq(),
             num_pgs: self.pgs.len() as u32,
             statfs: self.statfs(store),
             num_osds: 1,

@@ -207,6 +207,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         ("ops", "show the ops currently in flight"),
         ("dump_historic_ops", "show recent ops"),
         ("dump_historic_slow_ops", "show slowest recent ops"),
+        ("flush_pg_stats", "flush pg stats"),
         ("get_latest_osdmap", "force osd to update the latest map from the mon"),
     ] {
         let shell = Rc::downgrade(shell);

@@ -168,6 +168,11 @@ impl Config {
         Ok(())
     }
 
+    /// Sets a run-time override that the caller has checked; nothing in this crate need know the option.
+    pub fn set_checked(&mut self, name: &str, value: &str) {
+        self.values.entry(normalize_key(name)).or_default().insert(Source::Override, value.into());
+    }
+
     /// Takes a run-time override back.
     pub fn unset(&mut self, name: &str) {
         if let Some(v) = self.values.get_mut(&normalize_key(name)) {

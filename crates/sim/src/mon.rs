@@ -196,6 +196,8 @@ impl World {
             MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
             | MonEffect::Admit { .. }
+            | MonEffect::Tell { .. }
+            | MonEffect::TakePart(_)
             | MonEffect::Expel(_) => {
                 self.fail("mon: a lone monitor spoke to another one".to_owned());
             }
