@@ -314,7 +314,7 @@ front!(Route, 0x4103, "loligo_mon_route");
 front!(Join, 0x4105, "loligo_mon_join");
 front!(MemberNews, 0x4106, "loligo_mon_news");
 front!(Gone, 0x4107, "loligo_mon_gone");
-front!(Standing, 0x4108, "loligo_mon_standing");
+front!(Standing, 0x410a, "loligo_mon_standing");
 
 impl Payload for QuorumBytes {
     const KIND: u16 = 0x4101;
@@ -349,7 +349,7 @@ pub fn fuzz(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(rest);
     let mut m = Message { front: bytes.clone(), data: bytes, ..Message::default() };
-    m.header.kind = 0x4100 + u16::from(kind % 9);
+    m.header.kind = 0x4100 + u16::from(kind % 11);
     m.header.version = 1;
     m.header.compat = 1;
     let _ = m.decode::<Hello>();

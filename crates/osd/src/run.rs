@@ -193,7 +193,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         Rc::new(move |names: &[String]| {
             let Some(shell) = shell.upgrade() else { return };
             for name in names {
-                let value = config.borrow().str(name);
+                let Some(value) = config.borrow().get(name) else { continue };
                 // Options that the core does not know are the process's own.
                 let _ = ask(&shell, serde_json::json!({ "prefix": "config set", "var": name, "val": value }));
             }

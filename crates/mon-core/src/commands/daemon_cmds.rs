@@ -108,7 +108,14 @@ fn quorum_enter(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     text_outs("", "started responding to quorum, initiated new election")
 }
 
-fn sync_force(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
+fn sync_force(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    if a.str("validate").as_deref() != Some("--yes-i-really-mean-it") {
+        return fail(
+            Errno::EPERM,
+            "are you SURE? this will mean the monitor store will be erased the next time the monitor is restarted.  pass \
+             '--yes-i-really-mean-it' if you really do.",
+        );
+    }
     fail(
         Errno::EOPNOTSUPP,
         "this monitor takes what it lacks from the quorum by itself; to give it a new store, stop it, remove its folder, make one with --mkfs",
