@@ -5,7 +5,7 @@ use crate::commands::{self, Ctx};
 use crate::core::{AfterCommit, MonCore};
 use crate::done::Asked;
 use crate::event::{MonEffect, Role, SessionId};
-use crate::mgrmon::Daemon;
+use crate::mgrmon::{Daemon, DaemonConfig};
 use crate::session::SUBS_MAX;
 use denc::DencError;
 use messages::{
@@ -442,7 +442,8 @@ impl MonCore {
             name => format!("{name}.{}", m.daemon_name),
         };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
-        let d = Daemon { name, metadata, service, status, since: self.now, gid, ..Daemon::default() };
+        let config = DaemonConfig::read(&m.config).unwrap_or_default();
+        let d = Daemon { name, metadata, service, status, since: self.now, gid, config, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
         // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
         // MDS daemons' are shown by `fs status`.
@@ -461,6 +462,9 @@ impl MonCore {
             return self.effects.push(MonEffect::Close(id));
         }
         let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
+        if let Some(config) = DaemonConfig::read(&m.config) {
+            d.config = config;
+        }
         if let Some(status) = m.daemon_status {
             d.status = status;
         }

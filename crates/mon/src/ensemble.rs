@@ -42,6 +42,8 @@ pub struct Ensemble {
     last_applied: u64,
     /// Someone told this monitor to take no part (`quorum exit`): what happened since that its machine must know of.
     out: Option<Vec<Event>>,
+    /// Other monitors that said that they take no part.
+    away: BTreeSet<String>,
     /// Why this monitor takes no part any more.
     pub broken: Option<String>,
 }
@@ -92,6 +94,7 @@ impl Ensemble {
             handed: BTreeSet::new(),
             last_applied: loaded.applied,
             out: None,
+            away: BTreeSet::new(),
             broken: None,
         })
     }
@@ -224,13 +227,18 @@ impl Ensemble {
             quorum::MonState::Leader => MonState::Leader,
             quorum::MonState::Peon => MonState::Peon,
         };
+        // Who said that it takes no part is believed before the machine finds out.
+        let leader = v.leader.map(|m| m.name);
+        let leader_away = leader.as_ref().is_some_and(|l| self.away.contains(l));
+        let state = if leader_away { MonState::Electing } else { state };
+        let here = |n: &String| !leader_away && !self.away.contains(n);
         // Stock's lone monitor shows 3 at first and 2 more after each start; in a quorum, epochs are even.
-        let alone = v.members.len() == 1 && v.leader.is_some();
+        let alone = v.members.len() == 1 && leader.is_some();
         QuorumInfo {
             state,
             leads: self.info.leads,
-            leader: v.leader.map(|m| m.name),
-            quorum: v.quorum.into_iter().map(|m| m.name).collect(),
+            leader: leader.filter(here),
+            quorum: v.quorum.into_iter().map(|m| m.name).filter(here).collect(),
             election_epoch: if alone { v.election_epoch - 1 } else { v.election_epoch },
             since: Utime::ZERO + Duration::from_nanos(now.as_nanos()).saturating_sub(v.quorum_age),
         }
@@ -402,6 +410,7 @@ impl Ensemble {
                 return Ok(false);
             }
             tracing::debug!("mon.{name} is {node}");
+            self.away.remove(&name);
             // Its sessions' numbers begin anew when it has started again: none of them may be taken for an older one.
             self.drop_proxies_of(w, node);
             if w.peers().is_ready(&name) {
@@ -435,6 +444,10 @@ impl Ensemble {
             Standing::KIND => {
                 let s: Standing = msg.decode()?;
                 let event = if s.out { Event::PeerDown(from) } else { Event::PeerUp(from) };
+                match s.out {
+                    true => drop(self.away.insert(hello.name.clone())),
+                    false => drop(self.away.remove(&hello.name)),
+                }
                 self.event(w, event);
                 if s.out {
                     self.drop_proxies_of(w, from);

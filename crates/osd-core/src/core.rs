@@ -142,6 +142,8 @@ pub(crate) struct MgrState {
     pub stats_dirty: bool,
     /// Reports sent in this life.
     pub stats_sent: u32,
+    /// The process's options; `true` while the manager has not been told.
+    pub config: (bytes::Bytes, bool),
     pub last_stats: Utime,
     pub last_report: Utime,
 }
@@ -275,6 +277,7 @@ impl OsdCore {
             OsdEvent::Refused { osd } => self.on_refused(osd),
             OsdEvent::StoreFailed(why) => self.stop(format!("the object store failed: {why}"), true),
             OsdEvent::Tick => self.on_tick(store),
+            OsdEvent::Configured(config) => self.configured(config),
             OsdEvent::Command { id, cmd } => self.on_admin_command(id, &cmd, store),
             OsdEvent::Shutdown => self.on_shutdown(),
         }

@@ -30,10 +30,11 @@ impl OsdCore {
     pub(crate) fn on_mgr_opened(&mut self) {
         self.mgr.open = true;
         self.mgr.stats_dirty = true;
+        self.mgr.config.1 = !self.mgr.config.0.is_empty();
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
-            // Empty maps, encoded: no configuration to show yet.
-            config: Bytes::from_static(&[0; 4]),
+            config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
+            // An empty map: the monitors know stock's defaults.
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
         };
@@ -75,8 +76,16 @@ impl OsdCore {
         if since >= self.cfg.stats_period || (self.mgr.stats_dirty && since >= self.cfg.stats_delay) {
             self.send_stats(store);
         }
-        if self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
+        if self.mgr.config.1 || self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
             self.send_report();
+        }
+    }
+
+    /// The process's options changed.
+    pub(crate) fn configured(&mut self, config: Bytes) {
+        if self.mgr.config.0 != config {
+            self.mgr.config = (config, true);
+            self.out.push(OsdEffect::WakeIn(Duration::ZERO));
         }
     }
 
@@ -156,6 +165,7 @@ impl OsdCore {
         let report = MMgrReport {
             daemon_name: self.cfg.whoami.to_string(),
             daemon_health_metrics: vec![metric],
+            config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
             ..MMgrReport::default()
         };
         self.send_mgr(&report);

@@ -3,7 +3,7 @@
 use crate::VERSION;
 use crate::location;
 use crate::mkfs::disk_options;
-use crate::shell::{Messengers, Shell, Side, Stopped};
+use crate::shell::{Messengers, Process, Shell, Side, Stopped};
 use anyhow::{Context, bail};
 use cephx::{AuthConfig, AuthName, TicketStore};
 use disk::DiskStore;
@@ -143,6 +143,7 @@ async fn serve(config: Config, log: Log, number: i32, ready: Ready) -> anyhow::R
 
     let config = Rc::new(RefCell::new(config));
     let asok = admin_socket(&shell, &config, log.clone());
+    shell.set_process(Process { config: config.clone(), admin: asok.clone() });
     let asok_path = config.borrow().str("admin_socket");
     let bound = if asok_path.is_empty() {
         None
@@ -192,6 +193,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         let (shell, config) = (Rc::downgrade(shell), config.clone());
         Rc::new(move |names: &[String]| {
             let Some(shell) = shell.upgrade() else { return };
+            shell.tell_config();
             for name in names {
                 let Some(value) = config.borrow().get(name) else { continue };
                 // Options that the core does not know are the process's own.

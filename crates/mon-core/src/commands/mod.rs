@@ -8,6 +8,7 @@ mod auth_cmds;
 mod balancer_cmds;
 mod config_cmds;
 mod config_help;
+mod config_show;
 mod crash_cmds;
 mod crush_cmds;
 mod crush_edit;
