@@ -48,6 +48,11 @@ pub const ALL: &[Target] = &[
         samples: || samples::osdmaps("inc."),
     },
     Target { name: "crush", run: crush::fuzz::fuzz_crush_map, samples: samples::crush },
+    Target {
+        name: "mon_reports",
+        run: mon_core::fuzz::fuzz_reports,
+        samples: mon_core::fuzz::report_samples,
+    },
     Target { name: "mon_commands", run: mon_core::fuzz::fuzz_commands, samples: mon_core::fuzz::samples },
     Target { name: "mon_peers", run: mon_core::wire::fuzz, samples: mon_core::wire::samples },
     Target { name: "mon_records", run: mon_records, samples: mon_core::wire::samples },

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stock MDS daemons on a loligo cluster: two of them, a file system, ceph-fuse mounts it; files survive `ceph mds fail` and kill -9 of
-# an active daemon; users of `fs authorize`. A cluster of its own; LOLIGO names the program.
+# Stock MDS daemons on a loligo cluster of three monitors: two of them, a file system, ceph-fuse mounts it; files survive `ceph mds fail`, kill -9
+# of an active daemon and kill -9 of the leading monitor; users of `fs authorize`. A cluster of its own; LOLIGO names the program.
 # limit-seconds: 120
 # loligo-only
 # needs-stock-mds
@@ -11,7 +11,7 @@ stop() {
   "$L" down --dir "$D" >/dev/null 2>&1; true
 }
 trap 'status=$?; [ $status = 0 ] || { tail -n 8 "$D"/mds-*/log "$T"/fuse.log 2>/dev/null; timeout 10 ceph -s; timeout 10 ceph fs dump; }; stop; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-"$L" up --dir "$D" --osds 3 >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
+"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
 mds() {
   mkdir -p "$D/mds-$1"
   ceph auth get-or-create "mds.$1" mon 'profile mds' mgr 'profile mds' osd 'allow rwx' mds 'allow *' >"$D/mds-$1/keyring"
@@ -42,6 +42,22 @@ for i in $(seq 200); do echo "$i" >"$M/a/b/c/small$i"; done; sync -f "$M"
 sums() { (cd "$M" && find a -type f -print0 | sort -z | xargs -0 sha256sum); }
 sums >"$T/before"; same "$(cat "$M/a/.snap/s1/text")" one; same "$(stat -c %h "$M/a/hard")" 2
 wait_for 40 "fs status" 'ceph fs status | grep -q "^cephfs - 1 clients"'
+say "the leading monitor is killed while files are written: the same daemon serves on"
+quorum() { timeout 20 ceph quorum_status 2>/dev/null | json '",".join(sorted(d["quorum_names"]))' 2>/dev/null || :; }
+gid() { ceph fs dump -f json 2>/dev/null | json 'd["filesystems"][0]["mdsmap"]["info"].popitem()[0]'; }
+wait_for 80 "no quorum" '[ "$(quorum)" = a,b,c ]'; was=$(gid); l=$(ceph quorum_status | json 'd["quorum_leader_name"]')
+mkdir "$M/w"; (n=0; while [ ! -e "$T/stop" ]; do n=$((n + 1)); echo "$n" >"$M/w/$n" && sync "$M/w/$n" && echo "$n $(date +%s.%N)"; done) >"$T/written" & writer=$!
+wait_for 80 "nothing is written" '[ -s "$T/written" ]'
+kill -9 "$(cat "$D/run/mon.$l.pid")"; since=$(date +%s.%N)
+timeout 10 ceph config-key set after "$l" 2>/dev/null || die "no command within 10 s after kill -9 of mon.$l"
+# Longer than a beacon's grace (8 s): a new leader that did not hear the daemons would have replaced one by now.
+wait_for 80 "writing stopped" 'awk -v s="$since" "\$2 > s + 10 {found = 1} END {exit !found}" "$T/written"'
+touch "$T/stop"; wait "$writer" || die "writing failed"
+awk 'NR > 1 && $2 - last > 5 {print "nothing was written for " $2 - last " s"; exit 1} {last = $2}' "$T/written" || die "writing stopped: $(tail -2 "$T/written")"
+same "$(gid)" "$was" "the active daemon"; active a || die "$(ceph mds stat)"
+ceph health detail | grep -q "mon.$l .*is down (out of quorum)" || die "health: $(ceph health detail)"
+"$L" up --dir "$D" >/dev/null 2>&1; wait_for 100 "mon.$l does not join again" '[ "$(quorum)" = a,b,c ]'
+same "$(ls "$M/w" | wc -l)" "$(wc -l <"$T/written")"; rm -r "$M/w"
 say "mds fail: the other takes over, the mount goes on"
 ceph mds fail a 2>&1 | grep -q "failed mds gid" || die "mds fail"
 echo written meanwhile >"$M/a/new" & wait_for 120 "mds.b does not take over" 'active b'; wait $!

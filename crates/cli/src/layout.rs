@@ -110,6 +110,9 @@ crash dir = {d}/crash
 mon data = {d}/mon/ceph-$id
 keyring = {d}/mon/ceph-$id/keyring
 mon allow pool delete = true
+# (A machine to try things on: its disk may be fuller than a monitor's should be.)
+mon data avail warn = 2
+mon data avail crit = 1
 log file = {d}/log/$name.log
 pid file = {d}/run/$name.pid
 admin socket = {d}/run/$name.asok

@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 use store_core::{Dev, DeviceError, IoStep, ReadDevice};
 
 /// Buffers of one `pwritev` at most (`IOV_MAX`).
@@ -45,6 +46,8 @@ pub struct FileDevice {
     journal_bytes: u64,
     /// The journal again, opened so that a write is durable when it returns.
     journal_direct: Option<Arc<File>>,
+    /// For tests: each write of the journal is held up for so long.
+    inject_delay: Duration,
 }
 
 /// Size of a file or a block device.
@@ -90,7 +93,12 @@ impl FileDevice {
             journal: Arc::new(journal),
             journal_bytes,
             journal_direct,
+            inject_delay: Duration::ZERO,
         })
+    }
+    /// For tests: makes the journal slow.
+    pub fn inject_delay(&mut self, delay: Duration) {
+        self.inject_delay = delay;
     }
     /// True when journal writes are durable without a sync.
     pub fn has_direct_journal(&self) -> bool {
@@ -104,6 +112,9 @@ impl FileDevice {
     }
     /// Runs one step. `scratch` is the caller's buffer for aligned writes.
     pub fn step(&self, step: &IoStep, scratch: &mut Aligned) -> Result<(), DeviceError> {
+        if !self.inject_delay.is_zero() && matches!(step, IoStep::Write { dev: Dev::Journal, .. }) {
+            std::thread::sleep(self.inject_delay);
+        }
         let (dev, what, off, done) = match step {
             IoStep::Sync { dev: Dev::Journal } if self.journal_direct.is_some() => return Ok(()),
             IoStep::Sync { dev } => (*dev, "sync", 0, self.file(*dev).sync_data()),

@@ -5,7 +5,8 @@ use crate::lane::{Ended, Lane};
 use crate::pace::Pace;
 use bytes::Bytes;
 use objstore::{
-    CollId, CommitToken, ObjectStat, ObjectStore, OmapEntry, StoreError, StoreStatfs, Transaction,
+    CollId, CommitToken, DeviceTimes, ObjectStat, ObjectStore, OmapEntry, StoreError, StoreStatfs,
+    Transaction,
 };
 use std::io;
 use std::os::unix::fs::{FileTypeExt, symlink};
@@ -74,6 +75,8 @@ pub struct DiskOptions {
     pub data_bytes: u64,
     /// mkfs: size of a journal file that is made (`osd_journal_size`).
     pub journal_bytes: u64,
+    /// Each write of the journal is held up for so long (tests).
+    pub inject_delay: Duration,
     /// Write the journal past the page cache (`journal_dio`).
     pub direct_journal: bool,
     /// Bounds.
@@ -88,6 +91,7 @@ impl DiskOptions {
             journal: None,
             data_bytes: 10 << 30,
             journal_bytes: 256 << 20,
+            inject_delay: Duration::ZERO,
             direct_journal: true,
             config: StoreConfig::default(),
         }
@@ -117,6 +121,7 @@ pub struct DiskStore {
     wake: WakeHook,
     dev: FileDevice,
     pace: Pace,
+    times: DeviceTimes,
     /// A record that is to be written by [`DiskStore::write_due`].
     due: Option<IoBatch>,
     scratch: Aligned,
@@ -163,8 +168,9 @@ impl DiskStore {
     /// Mounts the store of the folder and starts its threads. `wake` is called from them.
     pub fn open(opts: &DiskOptions, wake: WakeHook) -> Result<DiskStore, DiskError> {
         let (block, journal) = (opts.block(), opts.journal());
-        let dev =
+        let mut dev =
             FileDevice::open(&block, &journal, opts.direct_journal).map_err(io_error("open", &block))?;
+        dev.inject_delay(opts.inject_delay);
         // After a crash of the process alone, records may be in the system's cache only.
         dev.sync_all().map_err(io_error("sync", &block))?;
         let store = Store::open(Box::new(dev.clone()), opts.config.clone())
@@ -175,7 +181,8 @@ impl DiskStore {
         };
         let (commit, background) = (lane("store-journal")?, lane("store-ckpt")?);
         let (pace, scratch) = (Pace::default(), Aligned::default());
-        Ok(DiskStore { store, commit, background, ended, wake, dev, pace, due: None, scratch })
+        let times = DeviceTimes::default();
+        Ok(DiskStore { store, commit, background, ended, wake, dev, pace, times, due: None, scratch })
     }
     /// Starts writing what was queued. To be called once after a round of `queue` calls, and [`DiskStore::write_due`] after
     /// it.
@@ -196,7 +203,9 @@ impl DiskStore {
         let Some(batch) = self.due.take() else { return };
         let start = Instant::now();
         let result = batch.steps.iter().try_for_each(|s| self.dev.step(s, &mut self.scratch));
-        self.pace.note(start.elapsed());
+        let took = start.elapsed();
+        self.pace.note(took);
+        self.times.journal.note(nanos(took));
         self.store.handle_io_done(IoDone { id: batch.id, result });
         (self.wake)();
     }
@@ -205,8 +214,12 @@ impl DiskStore {
     pub fn poll_commits(&mut self, out: &mut Vec<CommitToken>) {
         self.write_due();
         for e in self.ended.take() {
-            if e.lane == store_core::Lane::Commit {
-                self.pace.note(e.took);
+            match e.lane {
+                store_core::Lane::Commit => {
+                    self.pace.note(e.took);
+                    self.times.journal.note(nanos(e.took));
+                }
+                store_core::Lane::Background => self.times.data.note(nanos(e.took)),
             }
             self.store.handle_io_done(e.done);
         }
@@ -274,6 +287,10 @@ fn place(path: &Path, target: Option<&Path>, bytes: u64, write_through: bool) ->
     symlink(target, path).map_err(io_error("link", path))
 }
 
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl ObjectStore for DiskStore {
     fn stat(&self, coll: CollId, oid: &HObject) -> Result<ObjectStat, StoreError> {
         self.store.stat(coll, oid)
@@ -329,6 +346,9 @@ impl ObjectStore for DiskStore {
     }
     fn statfs(&self) -> StoreStatfs {
         self.store.statfs()
+    }
+    fn device_times(&self) -> DeviceTimes {
+        self.times
     }
     fn queue(&mut self, txn: Transaction, token: CommitToken) -> Result<(), StoreError> {
         self.store.queue(txn, token)

@@ -47,6 +47,32 @@ impl Decode for Change {
     }
 }
 
+/// A number as options have it: sizes may end with a unit.
+fn number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].trim_end_matches(['i', 'B']) {
+        "" => 0,
+        "K" | "k" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return None,
+    };
+    let v = digits.trim().parse::<f64>().ok().filter(|v| v.is_finite())?;
+    Some(v * 1024f64.powi(unit))
+}
+
+impl crate::core::MonCore {
+    /// An option of this monitor as a number: from the cluster's configuration, else from its own, else stock's default.
+    pub(crate) fn live_num(&self, name: &str) -> f64 {
+        let central = self.config.effective(&format!("mon.{}", self.name()), "", "");
+        let own = || number(&self.cfg.opt(name));
+        let default = || crate::options::find(name).and_then(|o| number(o.default));
+        central.get(name).and_then(|v| number(&v.1)).or_else(own).or_else(default).unwrap_or(0.0)
+    }
+}
+
 /// Who a value is for: `section` is `global`, a type or `type.id`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Who {

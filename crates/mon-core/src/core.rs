@@ -19,12 +19,14 @@ use crate::health::HealthMon;
 use crate::kv::{Batch, Kv, Proposal, VERSION_KEY};
 use crate::leader;
 use crate::log::LogMon;
+use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
 use crate::session::Session;
+use crate::slowdisks::SlowDisks;
 use crate::table::{Table, encoded};
 use bytes::Bytes;
 use cephx::env::Env;
@@ -117,6 +119,12 @@ pub struct MonCore {
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
     pub(crate) office_since: Utime,
+    /// What is seen of the members, and of our own store.
+    pub(crate) looks: Looks,
+    /// How fast OSDs' disks are; the leader's.
+    pub(crate) slow_disks: SlowDisks,
+    /// Since when a proposal has been in flight.
+    in_flight_since: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -185,6 +193,9 @@ impl MonCore {
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
+            looks: Looks::default(),
+            slow_disks: SlowDisks::default(),
+            in_flight_since: now,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
@@ -293,6 +304,9 @@ impl MonCore {
             MonEvent::LeaderLost => self.leader_lost(),
             MonEvent::Installed(keys) => self.installed(keys),
             MonEvent::News(news) => self.take_news(news),
+            MonEvent::Look(from, look) => self.looked_at(from, &look),
+            MonEvent::Seen(from, seen) => self.take_seen(&from, &seen),
+            MonEvent::Store(s) => self.looks.own_store(s),
             MonEvent::Routed(id, msg) => self.routed(id, msg),
             MonEvent::JoinAsked { name, node, addrs } => self.join_asked(&name, node, addrs),
             MonEvent::Members(names) => self.members_changed(&names),
@@ -362,10 +376,14 @@ impl MonCore {
         }
         if self.quorum.leads
             && let Some(asked) = self.asked(id, &msg)
-            && let Some(answer) = self.done.answer(&asked)
         {
-            let answer = answer.message(asked.tid);
-            return self.send(id, answer);
+            if let Some(answer) = self.done.answer(&asked) {
+                let answer = answer.message(asked.tid);
+                return self.send(id, answer);
+            }
+            if self.takes_over(id, &asked) {
+                return;
+            }
         }
         if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
@@ -376,6 +394,20 @@ impl MonCore {
             // A peer that sends what cannot be decoded is cut off, as the messenger of stock does.
             self.effects.push(MonEffect::Close(id));
         }
+    }
+
+    /// The request was made before and its answer waits for the commit: it goes to who asked last.
+    fn takes_over(&mut self, id: SessionId, asked: &Asked) -> bool {
+        let waiting = self.after.iter_mut().chain(self.leaving.values_mut().flatten());
+        for a in waiting {
+            if let AfterCommit::Answer(to, what, _) = a
+                && what == asked
+            {
+                *to = id;
+                return true;
+            }
+        }
+        false
     }
 
     /// Who asked what, for requests whose answers are remembered.
@@ -538,6 +570,7 @@ impl MonCore {
         let p = Proposal { version, batch };
         self.after_in_flight = std::mem::take(&mut self.after);
         self.in_flight = Some(p.clone());
+        self.in_flight_since = self.now;
         self.effects.push(MonEffect::Propose(p));
     }
 
@@ -644,7 +677,9 @@ impl MonCore {
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
+            self.slow_disks_tick();
         }
+        self.looks_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -657,6 +692,13 @@ impl MonCore {
         commands::balancer_tick(self);
         self.health_tick();
         self.expire_sessions();
+    }
+
+    /// Changes that have waited for the quorum for `age` or longer, and how long.
+    pub(crate) fn slow_changes(&self, age: Duration) -> Option<(u64, Duration)> {
+        let waited = self.in_flight.as_ref().map(|_| self.now.since(self.in_flight_since))?;
+        let n = self.after_in_flight.len().max(1) + self.deferred.len();
+        (waited >= age).then_some((n as u64, waited))
     }
 
     /// Sessions whose right ended, or whose entity was removed or lost its caps, end.

@@ -17,7 +17,7 @@ use messages::{
 use std::collections::BTreeMap;
 use types::logentry::LogEntry;
 use types::osdmap::OsdMapIncremental;
-use types::{Epoch, OsdId};
+use types::{EntityType, Epoch, OsdId};
 
 /// Log entries taken from one message.
 const LOG_ENTRIES_MAX: usize = 1000;
@@ -445,25 +445,32 @@ impl MonCore {
         let config = DaemonConfig::read(&m.config).unwrap_or_default();
         let d = Daemon { name, metadata, service, status, since: self.now, gid, config, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
-        // No counters are wanted (threshold above every priority): only PG and OSD statistics are used here.
-        // MDS daemons' are shown by `fs status`.
-        let mds = s_kind == types::EntityType::MDS;
-        let stats_threshold = if mds { crate::mdsmon::COUNTER_PRIORITY } else { 11 };
+        // Clients that are no service may count what they like: it is shown nowhere (a threshold above every priority).
+        let daemon = !matches!(s_kind, EntityType::CLIENT) || service;
+        let stats_threshold = if daemon { crate::counters::PRIORITY } else { 11 };
         let c = MMgrConfigure { stats_period_secs: 5, stats_threshold, ..MMgrConfigure::default() };
         self.send(id, Message::new(&c, f));
     }
 
     fn mgr_report(&mut self, id: SessionId, m: MMgrReport) {
-        let mds = self.sessions.get(&id).filter(|s| s.kind() == types::EntityType::MDS);
-        if let Some(gid) = mds.map(|s| s.peer.global_id)
-            && !self.mds.take_report(gid, &m, self.now)
-        {
+        let Some(s) = self.sessions.get(&id) else { return };
+        let (kind, gid, osd, now) = (s.kind(), s.peer.global_id, s.osd_id(), self.now);
+        let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
+        let known = &mut self.mgr.known;
+        let readable = match kind {
+            EntityType::MDS => self.mds.take_report(gid, known, &m, now),
+            EntityType::CLIENT if !d.service => true,
+            _ => d.counters.take(known, &m, now).is_ok(),
+        };
+        if !readable {
             // It declares and counts otherwise than we do: it starts anew.
             return self.effects.push(MonEffect::Close(id));
         }
-        let Some(d) = self.mgr.daemons.get_mut(&id) else { return };
         if let Some(config) = DaemonConfig::read(&m.config) {
             d.config = config;
+        }
+        if let Some(osd) = osd {
+            self.slow_disks.take(OsdId(osd), &d.counters, now);
         }
         if let Some(status) = m.daemon_status {
             d.status = status;
@@ -472,9 +479,10 @@ impl MonCore {
         d.slow_ops = 0;
         for h in &m.daemon_health_metrics {
             if h.kind == SLOW_OPS {
-                // Two halves: number, and age of the oldest in seconds.
-                d.slow_ops = h.value >> 32;
-                d.oldest_slow_secs = h.value & 0xffff_ffff;
+                // Two halves: number (the lower one), and age of the oldest in seconds.
+                d.tells_slow_ops = true;
+                d.slow_ops = h.value & 0xffff_ffff;
+                d.oldest_slow_secs = h.value >> 32;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What goes into [`crate::MonCore`] and what comes out.
 
 use crate::kv::Proposal;
+use crate::wire::{Look, Seen};
 use bytes::Bytes;
 use messages::Message;
 use std::collections::BTreeMap;
@@ -119,6 +120,19 @@ pub struct MemberNews {
     pub wants_global_ids: bool,
 }
 
+/// A monitor's store and the file system that it is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreState {
+    /// Size of the file system; 0 when nothing is known.
+    pub total_bytes: u64,
+    /// What of it may still be used.
+    pub avail_bytes: u64,
+    /// Size of the store.
+    pub store_bytes: u64,
+    /// Longest write since the last report, one that goes on included, in microseconds.
+    pub slowest_write_us: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum MonEvent {
@@ -149,6 +163,12 @@ pub enum MonEvent {
     Installed(BTreeMap<String, Bytes>),
     /// A monitor (we too) told the leader something about itself.
     News(MemberNews),
+    /// A monitor that leads (by name) looks at us.
+    Look(String, Look),
+    /// A monitor (by name) answered our look.
+    Seen(String, Seen),
+    /// The shell looked at our store.
+    Store(StoreState),
     /// The leader answered a message that was handed to it.
     Routed(SessionId, Message),
     /// A monitor outside of the quorum asks to be let in, and proved the key of `mon.`.
@@ -202,6 +222,10 @@ pub enum MonEffect {
     Forward(SessionId, Peer, Message),
     /// Tell the leader.
     TellLeader(MemberNews),
+    /// Look at this member.
+    Look(String, Look),
+    /// Answer this monitor's look.
+    Seen(String, Seen),
     /// Let this monitor into the quorum.
     Admit {
         /// Its name.

@@ -7,8 +7,12 @@ use crate::commands::{FLAG_MGR, signatures};
 use crate::event::Role;
 use crate::testing::{Disk, World};
 use bytes::Bytes;
+use denc::{Encoder, Features};
+use messages::mgr::PerfCounterType;
+use messages::{MMgrReport, Message, MsgHeader, kinds};
 use serde_json::{Map, Value};
 use std::sync::OnceLock;
+use types::Utime;
 
 /// Commands of one input.
 const COMMANDS_MAX: usize = 12;
@@ -266,6 +270,52 @@ pub fn fuzz_commands(data: &[u8]) {
     assert!(again.core.osdmap().epoch >= epoch, "a restart loses epochs");
 }
 
+/// Reports of a daemon, one after another: each is read or refused as a whole, and what is kept stays within its bounds.
+pub fn fuzz_reports(data: &[u8]) {
+    let (mut known, mut counters) = (crate::counters::Known::default(), crate::counters::Counters::default());
+    let mut rest = data;
+    while let Some((len, more)) = rest.split_first_chunk::<2>() {
+        let (front, more) = more.split_at(more.len().min(u16::from_le_bytes(*len).into()));
+        rest = more;
+        let header = MsgHeader { kind: kinds::MGR_REPORT, version: 9, compat: 1, ..MsgHeader::default() };
+        let msg = Message { header, front: Bytes::copy_from_slice(front), ..Message::default() };
+        let Ok(report) = msg.decode::<MMgrReport>() else { continue };
+        if counters.take(&mut known, &report, Utime::from_secs(1)).is_err() {
+            counters = Default::default();
+        }
+        assert!(counters.iter().count() <= 4096);
+        for (kind, reading) in counters.iter() {
+            assert_eq!(counters.reading(&kind.path), Some(reading));
+        }
+    }
+}
+
+/// Inputs for [`fuzz_reports`] to begin with.
+pub fn report_samples() -> Vec<Vec<u8>> {
+    let declared = |path: &str, kind| PerfCounterType { path: path.into(), kind, ..Default::default() };
+    let packed = |values: &[u64]| {
+        let mut e = Encoder::new(Features::ALL);
+        e.versioned(1, 1, |e| values.iter().for_each(|v| e.u64(*v)));
+        e.finish()
+    };
+    let first = MMgrReport {
+        daemon_name: "0".into(),
+        declare_types: vec![declared("osd.op", 10), declared("osd.op_latency", 5), declared("osd.numpg", 2)],
+        packed: packed(&[3, 12, 900, 12, 12]),
+        ..MMgrReport::default()
+    };
+    let next = MMgrReport {
+        packed: packed(&[13, 1900, 22, 22]),
+        undeclare_types: vec!["osd.numpg".into()],
+        ..MMgrReport::default()
+    };
+    let bytes = |m: &MMgrReport| {
+        let front = Message::new(m, Features::ALL).front;
+        [&(front.len() as u16).to_le_bytes()[..], &front].concat()
+    };
+    vec![bytes(&first), [bytes(&first), bytes(&next)].concat(), bytes(&next)]
+}
+
 /// The byte for the value that a parameter of this name likely wants.
 fn likely(name: &str, choices: &[String]) -> u8 {
     let value = match name {
@@ -352,6 +402,14 @@ pub fn samples() -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn samples_of_reports_are_read() {
+        for s in report_samples() {
+            fuzz_reports(&s);
+            (0..s.len()).for_each(|n| fuzz_reports(&s[..n]));
+        }
+    }
 
     /// Else the fuzzer only walks the first checks.
     #[test]

@@ -117,9 +117,17 @@ impl HealthMon {
     }
 }
 
-struct Builder(Checks);
+/// Checks that are being gathered.
+pub(crate) struct Builder(Checks);
 impl Builder {
-    fn add(&mut self, code: &str, severity: Severity, summary: String, count: usize, detail: Vec<String>) {
+    pub(crate) fn add(
+        &mut self,
+        code: &str,
+        severity: Severity,
+        summary: String,
+        count: usize,
+        detail: Vec<String>,
+    ) {
         self.0.insert(code.to_owned(), Check { severity, summary, detail, count: count as i64 });
     }
 }
@@ -133,12 +141,14 @@ impl MonCore {
     pub fn checks(&self) -> Checks {
         let mut b = Builder(Checks::new());
         self.mon_checks(&mut b);
+        self.member_checks(&mut b);
         self.osd_checks(&mut b);
         self.full_checks(&mut b);
         self.flag_checks(&mut b);
         self.pool_checks(&mut b);
         self.pg_checks(&mut b);
         self.slow_ops(&mut b);
+        self.slow_disk_checks(&mut b);
         self.mds_checks(&mut b.0);
         self.crashes(&mut b);
         let bad = &self.auth.bad_caps;
@@ -584,26 +594,34 @@ impl MonCore {
     }
 
     fn slow_ops(&self, b: &mut Builder) {
-        let slow: Vec<(&str, u64, u64)> = self
+        const NAMED: usize = 10;
+        let mut slow: Vec<(String, u64, u64)> = self
             .mgr
             .daemons
             .values()
             .filter(|d| d.slow_ops > 0)
-            .map(|d| (d.name.as_str(), d.slow_ops, d.oldest_slow_secs))
+            .map(|d| (d.name.clone(), d.slow_ops, d.oldest_slow_secs))
             .collect();
+        let complaint = Duration::from_secs_f64(self.live_num("mon_op_complaint_time").clamp(0.0, 1e9));
+        if let Some((n, waited)) = self.slow_changes(complaint) {
+            slow.push((format!("mon.{}", self.name()), n, waited.as_secs()));
+        }
         if slow.is_empty() {
             return;
         }
+        slow.sort();
         let ops: u64 = slow.iter().map(|s| s.1).sum();
         let oldest = slow.iter().map(|s| s.2).max().unwrap_or(0);
-        let names: Vec<&str> = slow.iter().map(|s| s.0).collect();
-        let who = if names.len() == 1 {
-            format!("{} has slow ops", names[0])
-        } else {
-            format!("daemons [{}] have slow ops.", names.join(","))
+        let names: Vec<&str> = slow.iter().map(|s| s.0.as_str()).collect();
+        let who = match names.len() {
+            1 => format!("{} has slow ops", names[0]),
+            n => {
+                let more = if n > NAMED { "..." } else { "" };
+                format!("daemons [{}]{more} have slow ops.", names[..n.min(NAMED)].join(","))
+            }
         };
         let text = format!("{ops} slow ops, oldest one blocked for {oldest} sec, {who}");
-        b.add("SLOW_OPS", Severity::Warn, text, ops as usize, Vec::new());
+        b.add("SLOW_OPS", Severity::Warn, text, 1, Vec::new());
     }
 
     fn crashes(&self, b: &mut Builder) {

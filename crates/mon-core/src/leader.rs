@@ -99,6 +99,12 @@ impl MonCore {
     /// The quorum changed, or our part in it.
     pub(crate) fn quorum_changed(&mut self, info: QuorumInfo) {
         let before = std::mem::replace(&mut self.quorum, info);
+        let now = &self.quorum;
+        if (before.leads, before.election_epoch, &before.quorum)
+            != (now.leads, now.election_epoch, &now.quorum)
+        {
+            self.looks.restart();
+        }
         if before.leads && !self.quorum.leads {
             self.leave_office();
         }
@@ -117,6 +123,7 @@ impl MonCore {
         self.reload();
         self.office_since = self.now;
         self.pgmap = PgMap::default();
+        self.slow_disks = Default::default();
         self.osd_committed();
         self.members.retain(|name, _| *name == self.cfg.name);
         let (name, rank) = (self.cfg.name.clone(), self.rank());
@@ -190,6 +197,7 @@ impl MonCore {
         }
         self.reload();
         self.pgmap = PgMap::default();
+        self.slow_disks = Default::default();
         self.osd_committed();
         self.members.retain(|name, _| *name == self.cfg.name);
         // Daemons report to the manager that the next map names.

@@ -10,6 +10,7 @@ pub mod authz;
 pub mod commands;
 mod config;
 mod core;
+mod counters;
 pub mod crushutil;
 mod dispatch;
 mod done;
@@ -20,6 +21,7 @@ mod health;
 pub mod kv;
 mod leader;
 mod log;
+mod looks;
 mod mdsmon;
 mod mgrmon;
 mod mkfs;
@@ -30,12 +32,15 @@ pub mod pgmap;
 mod poolop;
 mod prometheus;
 mod session;
+mod slowdisks;
 mod table;
 pub mod testing;
 pub mod wire;
 
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
-pub use event::{LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId};
+pub use event::{
+    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId, StoreState,
+};
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};

@@ -1,6 +1,7 @@
 //! The manager's role: the MgrMap with the leading monitor as the active manager and the others as its standbys, and the daemons that
 //! report to it.
 
+use crate::counters::{Counters, Known};
 use crate::event::SessionId;
 use crate::kv::{Batch, Kv};
 use crate::table::encoded;
@@ -57,6 +58,10 @@ pub struct Daemon {
     pub slow_ops: u64,
     /// Seconds that the oldest of them has been waiting.
     pub oldest_slow_secs: u64,
+    /// It tells of slow requests.
+    pub tells_slow_ops: bool,
+    /// What it counts, but for MDS daemons ([`crate::mdsmon::MdsMon`] has theirs).
+    pub counters: Counters,
 }
 
 /// The service.
@@ -67,13 +72,15 @@ pub struct MgrMon {
     pending: Option<MgrMap>,
     /// Sessions on the manager's listener that introduced themselves.
     pub daemons: BTreeMap<SessionId, Daemon>,
+    /// Counters that daemons have declared.
+    pub known: Known,
 }
 
 impl MgrMon {
     /// From the store.
     pub fn load(kv: &Kv) -> MgrMon {
         let map = kv.get(MAP_KEY).and_then(|b| Decoder::new(b).get().ok()).unwrap_or_default();
-        MgrMon { map, pending: None, daemons: BTreeMap::new() }
+        MgrMon { map, pending: None, daemons: BTreeMap::new(), known: Known::default() }
     }
     /// True when something is staged.
     pub fn is_dirty(&self) -> bool {

@@ -5,10 +5,11 @@
 
 use crate::commands::{pool_max_avail, pool_used_bytes};
 use crate::core::MonCore;
+use crate::counters::{COUNTER, Counters, HISTOGRAM, LONG_RUN_AVG, TIME};
 use crate::crushutil::class_of;
 use crate::health::Severity;
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use types::osdmap::flag;
 use types::pgstat::pg_state;
@@ -43,11 +44,22 @@ impl Page {
     fn text(self) -> String {
         let mut out = String::new();
         for (name, (kind, help, lines)) in self.0 {
+            let help = help.replace('\\', "\\\\").replace('\n', "\\n");
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
             lines.iter().for_each(|l| out += &format!("{l}\n"));
         }
         out
     }
+}
+
+/// A counter's path as the name of a metric, as stock's exporter makes it; what else a name may not have becomes `_`.
+fn metric_name(path: &str) -> String {
+    let name = path.replace('.', "_").replace('+', "_plus").replace("::", "_").replace(' ', "_");
+    let name = match name.strip_suffix('-') {
+        Some(n) => format!("{n}_minus"),
+        None => name.replace('-', "_"),
+    };
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }
 
 fn host(a: &AddrVec) -> String {
@@ -128,6 +140,8 @@ impl MonCore {
         self.osd_metrics(&mut p);
         self.pool_metrics(&mut p);
         self.pg_metrics(&mut p);
+        self.fs_metrics(&mut p);
+        self.counter_metrics(&mut p);
         p.text()
     }
 
@@ -144,6 +158,10 @@ impl MonCore {
             p.gauge("health_detail", "healthcheck status by type (0=inactive, 1=active)", &labels, 1.0);
         }
         let slow: u64 = self.mgr.daemons.values().map(|d| d.slow_ops).sum();
+        for d in self.mgr.daemons.values().filter(|d| d.tells_slow_ops) {
+            let labels = [("type", "SLOW_OPS"), ("ceph_daemon", d.name.as_str())];
+            p.gauge("daemon_health_metrics", "Health metrics for Ceph daemons", &labels, d.slow_ops as f64);
+        }
         p.gauge(
             "healthcheck_slow_ops",
             "OSD or Monitor requests taking a long time to process",
@@ -220,8 +238,84 @@ impl MonCore {
                 ("ceph_version", meta("ceph_version")),
             ];
             p.untyped("osd_metadata", "OSD Metadata", &labels, 1.0);
+            let node = meta("bluestore_bdev_dev_node");
+            if !node.is_empty() && node != "unknown" {
+                let labels = [
+                    ("ceph_daemon", daemon.as_str()),
+                    ("device", node),
+                    ("db_device", meta("bluefs_db_dev_node")),
+                    ("wal_device", meta("bluefs_wal_dev_node")),
+                    ("instance", meta("hostname")),
+                    ("devices", meta("devices")),
+                    ("device_ids", meta("device_ids")),
+                ];
+                p.untyped("disk_occupation", "Associate Ceph daemon with disk used", &labels, 1.0);
+            }
             p.gauge("osd_numpg", "Placement groups", &d, pgs.get(&o).map_or(0, |n| n.0) as f64);
             self.osd_stat_metrics(p, o, &d);
+        }
+    }
+
+    fn fs_metrics(&self, p: &mut Page) {
+        for (id, f) in &self.mds.map.filesystems {
+            let (m, id) = (&f.mds_map, id.to_string());
+            let data: Vec<String> = m.data_pools.iter().map(ToString::to_string).collect();
+            let (data, meta) = (data.join(","), m.metadata_pool.to_string());
+            let labels = [
+                ("data_pools", data.as_str()),
+                ("fs_id", id.as_str()),
+                ("metadata_pool", meta.as_str()),
+                ("name", m.fs_name.as_str()),
+            ];
+            p.untyped("fs_metadata", "FS Metadata", &labels, 1.0);
+            for i in m.mds_info.values() {
+                let known = self.mds.metadata.get(&i.global_id.to_string());
+                let meta = |k: &str| known.and_then(|m| m.get(k)).cloned().unwrap_or_default();
+                let (daemon, rank) = (format!("mds.{}", i.name), i.rank.to_string());
+                let (hostname, version) = (meta("hostname"), meta("ceph_version"));
+                let addr = crate::commands::legacy_address(&i.addrs);
+                let labels = [
+                    ("ceph_daemon", daemon.as_str()),
+                    ("fs_id", id.as_str()),
+                    ("hostname", hostname.as_str()),
+                    ("public_addr", addr.as_str()),
+                    ("rank", rank.as_str()),
+                    ("ceph_version", version.as_str()),
+                ];
+                p.untyped("mds_metadata", "MDS Metadata", &labels, 1.0);
+            }
+        }
+    }
+
+    /// Everything that daemons count. A name that this page has already is what it says there.
+    fn counter_metrics(&self, p: &mut Page) {
+        let taken: BTreeSet<String> = p.0.keys().cloned().collect();
+        let mut daemons: BTreeMap<&str, &Counters> = BTreeMap::new();
+        for d in self.mgr.daemons.values() {
+            // (Of two sessions of one daemon the newer one speaks.)
+            daemons.insert(&d.name, self.mds.counters.get(&d.gid).unwrap_or(&d.counters));
+        }
+        for (daemon, counters) in daemons {
+            let labels = [("ceph_daemon", daemon)];
+            for (kind, r) in counters.iter().filter(|(k, _)| k.bits & HISTOGRAM == 0) {
+                let name = metric_name(&kind.path);
+                let value = match kind.bits & TIME {
+                    0 => r.value as f64,
+                    _ => r.value as f64 / 1e9,
+                };
+                let stat = if kind.bits & (COUNTER | LONG_RUN_AVG) != 0 { "counter" } else { "gauge" };
+                let mut add = |name: &str, stat, what: &str, value| {
+                    if !taken.contains(&format!("ceph_{name}")) {
+                        p.add(name, stat, &format!("{}{what}", kind.about), &labels, value);
+                    }
+                };
+                if kind.bits & LONG_RUN_AVG == 0 {
+                    add(&name, stat, "", value);
+                } else {
+                    add(&format!("{name}_sum"), stat, " Total", value);
+                    add(&format!("{name}_count"), "counter", " Count", r.count as f64);
+                }
+            }
         }
     }
 
@@ -278,6 +372,7 @@ impl MonCore {
             c("rd_bytes", s.num_rd_kb.max(0) as f64 * 1024.0);
             c("wr", s.num_wr.max(0) as f64);
             c("wr_bytes", s.num_wr_kb.max(0) as f64 * 1024.0);
+            c("objects_repaired", s.num_objects_repaired.max(0) as f64);
             let r = self.pgmap.pool_rates(*id);
             for (n, v) in [
                 ("recovering_objects_per_sec", r.rec_objects),

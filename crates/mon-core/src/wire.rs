@@ -4,12 +4,12 @@
 //! that the others opened. Messages may be lost with a session. Invariants: decoding is bounded and never panics; nothing of it is believed on a
 //! session that did not prove the key (the shell sees to that).
 
-use crate::event::{MemberNews, Peer, Role};
+use crate::event::{MemberNews, Peer, Role, StoreState};
 use bytes::Bytes;
 use denc::{Decode, Decoder, DencError, Encode, Encoder, Features};
 use messages::{Message, MsgHeader, Payload};
 use std::collections::BTreeMap;
-use types::{AddrVec, EntityName, Fsid};
+use types::{AddrVec, EntityName, Fsid, Utime};
 
 /// Longest name, text or caps string taken from a peer.
 const TEXT_MAX: usize = 64 << 10;
@@ -91,6 +91,28 @@ pub struct Join {
     pub node: u64,
     /// Where it listens.
     pub addrs: AddrVec,
+}
+
+/// The leader looks at a member, which answers with [`Seen`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Grows with each look.
+    pub number: u64,
+    /// The newest change that the leader has.
+    pub version: u64,
+}
+
+/// What a member shows to a leader that looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// From [`Look`].
+    pub number: u64,
+    /// Its clock.
+    pub clock: Utime,
+    /// The newest change that it has.
+    pub version: u64,
+    /// Its store.
+    pub store: StoreState,
 }
 
 fn text(d: &mut Decoder<'_>, what: &'static str) -> Result<String, DencError> {
@@ -291,6 +313,49 @@ impl Decode for MemberNews {
     }
 }
 
+impl Encode for Look {
+    fn encode(&self, e: &mut Encoder) {
+        e.versioned(1, 1, |e| {
+            e.u64(self.number);
+            e.u64(self.version);
+        });
+    }
+}
+impl Decode for Look {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        let (_, mut d) = d.open("monitor look", 1)?;
+        Ok(Look { number: d.u64()?, version: d.u64()? })
+    }
+}
+
+impl Encode for Seen {
+    fn encode(&self, e: &mut Encoder) {
+        let s = &self.store;
+        e.versioned(1, 1, |e| {
+            e.u64(self.number);
+            e.put(&self.clock);
+            e.u64(self.version);
+            e.u64(s.total_bytes);
+            e.u64(s.avail_bytes);
+            e.u64(s.store_bytes);
+            e.u64(s.slowest_write_us);
+        });
+    }
+}
+impl Decode for Seen {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        let (_, mut d) = d.open("monitor seen", 1)?;
+        let (number, clock, version) = (d.u64()?, d.get()?, d.u64()?);
+        let store = StoreState {
+            total_bytes: d.u64()?,
+            avail_bytes: d.u64()?,
+            store_bytes: d.u64()?,
+            slowest_write_us: d.u64()?,
+        };
+        Ok(Seen { number, clock, version, store })
+    }
+}
+
 /// A payload whose front is one versioned structure.
 macro_rules! front {
     ($type:ty, $kind:literal, $name:literal) => {
@@ -315,6 +380,8 @@ front!(Join, 0x4105, "loligo_mon_join");
 front!(MemberNews, 0x4106, "loligo_mon_news");
 front!(Gone, 0x4107, "loligo_mon_gone");
 front!(Standing, 0x410a, "loligo_mon_standing");
+front!(Look, 0x4108, "loligo_mon_look");
+front!(Seen, 0x4109, "loligo_mon_seen");
 
 impl Payload for QuorumBytes {
     const KIND: u16 = 0x4101;
@@ -357,6 +424,8 @@ pub fn fuzz(data: &[u8]) {
     let _ = m.decode::<MemberNews>();
     let _ = m.decode::<Gone>();
     let _ = m.decode::<Standing>();
+    let _ = m.decode::<Look>();
+    let _ = m.decode::<Seen>();
     let _ = m.decode::<Piece>();
     if let Ok(f) = m.decode::<Forward>() {
         let again = Message::new(&f, Features::ALL).decode::<Forward>().expect("what was encoded decodes");
@@ -391,6 +460,8 @@ pub fn samples() -> Vec<Vec<u8>> {
         denc::to_bytes(&Route { token: 3, msg: Some(msg) }, Features::ALL),
         denc::to_bytes(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() }, Features::ALL),
         denc::to_bytes(&MemberNews { name: "a".into(), ..MemberNews::default() }, Features::ALL),
+        denc::to_bytes(&Look { number: 4, version: 9 }, Features::ALL),
+        denc::to_bytes(&Seen { number: 4, clock: Utime::from_secs(9), ..Seen::default() }, Features::ALL),
         crate::kv::Proposal { version: 7, batch }.to_bytes(),
     ];
     let with_kind = fronts.iter().map(|f| [&[0u8][..], f].concat());
@@ -434,6 +505,8 @@ mod tests {
         whole_or_nothing(&Route { token: 3, msg: Some(msg) });
         whole_or_nothing(&Gone { token: 3 });
         whole_or_nothing(&Standing { out: true });
+        whole_or_nothing(&Look { number: 1, version: 2 });
+        whole_or_nothing(&Seen { number: 1, ..Seen::default() });
         whole_or_nothing(&Hello { name: "a".into(), node: 9, ..Hello::default() });
         whole_or_nothing(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() });
         whole_or_nothing(&MemberNews { name: "a".into(), ..MemberNews::default() });

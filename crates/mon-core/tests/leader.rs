@@ -122,3 +122,17 @@ fn nothing_is_answered_while_another_may_know_better() {
     assert!(effects.iter().any(|e| matches!(e, MonEffect::Close(s) if *s == id)), "it finds another monitor");
     assert!(!w.core.is_serving(now));
 }
+
+#[test]
+fn a_request_that_is_asked_twice_before_anybody_can_answer_is_done_once() {
+    let mut w = World::new(1);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    w.event(MonEvent::Readable(false));
+    let json = r#"{"prefix":"log","logtext":["once"]}"#;
+    w.event(MonEvent::Message(id, command(json, 77)));
+    w.event(MonEvent::Message(id, command(json, 77)));
+    // Both are handled at once, and their changes are one proposal.
+    w.event(MonEvent::Readable(true));
+    assert_eq!(w.take::<MMonCommandAck>(id).len(), 1);
+    assert_eq!(log_lines(&mut w, "once"), 1);
+}

@@ -4,20 +4,21 @@
 //! of the other. `readable` is asked again before each message that the core gets.
 
 use crate::peers::{Peers, message};
+use crate::proxies::{Found, Proxies};
 use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
-use mon_core::wire::{Forward, Gone, Hello, Join, Piece, QuorumBytes, Route, Standing};
+use mon_core::wire::{
+    Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing,
+};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use types::Utime;
 use types::monmap::MonMap;
 
-/// Numbers of sessions that other monitors forwarded for begin here.
-const PROXIES: SessionId = 1 << 62;
 /// Until it is let in, a monitor asks this often.
 const JOIN_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -32,11 +33,7 @@ pub struct Ensemble {
     readable: bool,
     info: QuorumInfo,
     asked_in: Option<Instant>,
-    proxies: BTreeMap<(NodeId, u64), SessionId>,
-    proxy_of: BTreeMap<SessionId, (NodeId, u64)>,
-    /// Whom each of them stands for: entity, global id, caps.
-    proxy_peers: BTreeMap<SessionId, (String, u64, String)>,
-    next_proxy: SessionId,
+    proxies: Proxies,
     /// Our sessions for which the leader holds one.
     handed: BTreeSet<SessionId>,
     last_applied: u64,
@@ -87,10 +84,7 @@ impl Ensemble {
             readable: false,
             info: QuorumInfo::default(),
             asked_in: None,
-            proxies: BTreeMap::new(),
-            proxy_of: BTreeMap::new(),
-            proxy_peers: BTreeMap::new(),
-            next_proxy: PROXIES,
+            proxies: Proxies::new(),
             handed: BTreeSet::new(),
             last_applied: loaded.applied,
             out: None,
@@ -121,11 +115,6 @@ impl Ensemble {
         let us = if self.out.is_some() { far } else { self.quorum.deadline().0.min(far) };
         self.started + Duration::from_micros(us)
     }
-    /// True when sessions of clients that were forwarded to us have these numbers.
-    pub fn is_proxy(id: SessionId) -> bool {
-        id >= PROXIES
-    }
-
     /// The lease may have run out since anyone looked: the core is told before it gets a message.
     pub fn check_lease(&mut self, w: &mut dyn World) {
         let r = self.out.is_none() && self.quorum.readable(self.moment());
@@ -348,16 +337,15 @@ impl Ensemble {
                 let event = Event::Propose { tag: p.version, data: p.to_bytes() };
                 self.event(w, event);
             }
-            MonEffect::Send(id, msg) if Self::is_proxy(id) => {
-                if let Some((node, token)) = self.proxy_of.get(&id) {
-                    w.peers().send_to(*node, message(&Route { token: *token, msg: Some(msg) }));
+            MonEffect::Send(id, msg) if Proxies::is_one(id) => {
+                if let Some((node, token)) = self.proxies.whose(id) {
+                    w.peers().send_to(node, message(&Route { token, msg: Some(msg) }));
                 }
             }
-            MonEffect::Close(id) if Self::is_proxy(id) => {
-                if let Some((node, token)) = self.proxy_of.get(&id).copied() {
-                    self.proxies.remove(&(node, token));
+            MonEffect::Close(id) if Proxies::is_one(id) => {
+                if let Some((node, token)) = self.proxies.end(id) {
                     w.peers().send_to(node, message(&Route { token, msg: None }));
-                    self.forget_proxy(w, id);
+                    w.core_event(MonEvent::Closed(id));
                 }
             }
             MonEffect::Forward(token, peer, msg) => self.forward(w, token, peer, msg),
@@ -366,6 +354,8 @@ impl Ensemble {
                     w.peers().send_or_wait(l, message(&news));
                 }
             }
+            MonEffect::Look(name, look) => w.peers().send_now(&name, message(&look)),
+            MonEffect::Seen(name, seen) => w.peers().send_now(&name, message(&seen)),
             MonEffect::Admit { name, node } => self.event(w, Event::Add { id: NodeId(node), name }),
             MonEffect::TakePart(yes) => self.take_part(w, yes),
             MonEffect::Expel(name) => self.event(w, Event::Remove { name }),
@@ -436,8 +426,8 @@ impl Ensemble {
                 let r: Route = msg.decode()?;
                 match r.msg {
                     // (Only the leader has been asked anything.)
-                    Some(m) if !Self::is_proxy(r.token) => w.core_event(MonEvent::Routed(r.token, m)),
-                    None if !Self::is_proxy(r.token) => w.close_session(r.token),
+                    Some(m) if !Proxies::is_one(r.token) => w.core_event(MonEvent::Routed(r.token, m)),
+                    None if !Proxies::is_one(r.token) => w.close_session(r.token),
                     _ => {}
                 }
             }
@@ -458,8 +448,8 @@ impl Ensemble {
             }
             Gone::KIND => {
                 let g: Gone = msg.decode()?;
-                if let Some(id) = self.proxies.remove(&(from, g.token)) {
-                    self.forget_proxy(w, id);
+                if let Some(id) = self.proxies.client_gone(from, g.token) {
+                    w.core_event(MonEvent::Closed(id));
                 }
             }
             Join::KIND => {
@@ -468,6 +458,8 @@ impl Ensemble {
                     w.core_event(MonEvent::JoinAsked { name: j.name, node: j.node, addrs: hello.addrs });
                 }
             }
+            Look::KIND => w.core_event(MonEvent::Look(hello.name, msg.decode()?)),
+            Seen::KIND => w.core_event(MonEvent::Seen(hello.name, msg.decode()?)),
             MemberNews::KIND => {
                 let news: MemberNews = msg.decode()?;
                 if news.name == hello.name && self.info.leads {
@@ -484,25 +476,13 @@ impl Ensemble {
             // The sender holds us for the leader still: its client asks again.
             return w.peers().send_to(from, message(&Route { token: f.token, msg: None }));
         }
-        let who = (f.peer.entity.clone(), f.peer.global_id, f.peer.caps.clone());
-        let key = (from, f.token);
-        if self.proxies.get(&key).is_some_and(|id| self.proxy_peers.get(id) != Some(&who)) {
-            // Another session under the same number: never with the rights of the former one.
-            let old = self.proxies.remove(&key).expect("just seen");
-            self.forget_proxy(w, old);
+        let Found { id, opened, ended } = self.proxies.find(from, f.token, &f.peer);
+        if let Some(ended) = ended {
+            w.core_event(MonEvent::Closed(ended));
         }
-        let id = match self.proxies.get(&key) {
-            Some(id) => *id,
-            None => {
-                let id = self.next_proxy;
-                self.next_proxy += 1;
-                self.proxies.insert(key, id);
-                self.proxy_of.insert(id, key);
-                self.proxy_peers.insert(id, who);
-                w.core_event(MonEvent::Opened(id, f.peer));
-                id
-            }
-        };
+        if opened {
+            w.core_event(MonEvent::Opened(id, f.peer));
+        }
         w.core_event(MonEvent::Message(id, f.msg));
     }
 
@@ -535,27 +515,16 @@ impl Ensemble {
         }
     }
 
-    fn forget_proxy(&mut self, w: &mut dyn World, id: SessionId) {
-        self.proxy_of.remove(&id);
-        self.proxy_peers.remove(&id);
-        w.core_event(MonEvent::Closed(id));
-    }
-
     fn drop_proxies(&mut self, w: &mut dyn World) {
-        self.proxies.clear();
-        self.proxy_peers.clear();
-        for id in std::mem::take(&mut self.proxy_of).into_keys() {
+        for id in self.proxies.clear() {
             w.core_event(MonEvent::Closed(id));
         }
     }
 
     /// A peer's session ended, with all that it forwarded.
     pub fn drop_proxies_of(&mut self, w: &mut dyn World, node: NodeId) {
-        let gone: Vec<(NodeId, u64)> = self.proxies.keys().filter(|(n, _)| *n == node).copied().collect();
-        for key in gone {
-            if let Some(id) = self.proxies.remove(&key) {
-                self.forget_proxy(w, id);
-            }
+        for id in self.proxies.member_gone(node) {
+            w.core_event(MonEvent::Closed(id));
         }
     }
 

@@ -8,6 +8,7 @@ mod metadata;
 mod metrics;
 mod mkfs;
 mod peers;
+mod proxies;
 mod run;
 mod shell;
 mod store;

@@ -262,7 +262,8 @@ impl Peers {
             self.send_now(&name, msg);
         }
     }
-    fn send_now(&self, name: &str, msg: Message) {
+    /// Sends to a monitor by name; lost when there is no session.
+    pub fn send_now(&self, name: &str, msg: Message) {
         let links = self.links.borrow();
         if let Some(c) = links.get(name).filter(|l| l.ready).and_then(|l| l.conn.as_ref()) {
             c.send(msg);

@@ -16,13 +16,15 @@ use runtime::daemon::{Ask, PidFile, Ready, Role, Signals};
 use runtime::{Config, Log, System, daemon};
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use types::{AddrType, EntityAddr, EntityName, EntityType};
 
 /// How often the core looks at the time.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it hears of its store's room and speed.
+const STORE: Duration = Duration::from_secs(5);
 
 /// Runs the monitor until it stops. An error is a failed start or a failed store.
 pub fn run(config: Config, bad: Vec<SetError>) -> anyhow::Result<()> {
@@ -104,7 +106,7 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     };
     tracing::info!("mon.{name} starts at {addrs}: {VERSION}");
     ready.ready();
-    let result = event_loop(&shell, &mut reports, &log).await;
+    let result = event_loop(&shell, &mut reports, &log, &data).await;
     drop(bound);
     drop(asok);
     mon.shutdown();
@@ -117,11 +119,17 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
 /// Pause between two pieces of a state that travels to another monitor.
 const PIECE_PAUSE: Duration = Duration::from_millis(5);
 
-async fn event_loop(shell: &Rc<Shell>, reports: &mut Reports, log: &Log) -> anyhow::Result<()> {
+async fn event_loop(
+    shell: &Rc<Shell>,
+    reports: &mut Reports,
+    log: &Log,
+    mon_data: &Path,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut tick = tokio::time::interval(TICK);
     let mut peers = tokio::time::interval(peers::TICK);
-    for t in [&mut tick, &mut peers] {
+    let mut store = tokio::time::interval(STORE);
+    for t in [&mut tick, &mut peers, &mut store] {
         t.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     }
     let mut metrics = Metrics::default();
@@ -143,6 +151,7 @@ async fn event_loop(shell: &Rc<Shell>, reports: &mut Reports, log: &Log) -> anyh
                 metrics.follow(shell, shell.metrics_at());
             }
             _ = peers.tick() => shell.peers_tick(),
+            _ = store.tick() => shell.look_at_store(mon_data),
             ask = signals.next() => match ask {
                 Ask::Stop => {
                     metrics.stop();

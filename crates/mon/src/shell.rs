@@ -360,6 +360,8 @@ impl Shell {
             MonEffect::Propose(_)
             | MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
+            | MonEffect::Look(..)
+            | MonEffect::Seen(..)
             | MonEffect::Admit { .. }
             | MonEffect::TakePart(_)
             | MonEffect::Expel(_) => unreachable!("the ensemble takes these"),
@@ -379,6 +381,14 @@ impl Shell {
         let not_durable =
             || (types::Errno::EAGAIN.negated(), "not durable yet".to_owned(), bytes::Bytes::new());
         self.answers.borrow_mut().remove(&token).unwrap_or_else(not_durable)
+    }
+
+    /// Looks at the store and its file system, and tells the core.
+    pub fn look_at_store(&self, mon_data: &std::path::Path) {
+        let state = self.writer.borrow().as_ref().map(|w| w.state(mon_data));
+        if let Some(s) = state {
+            self.event(MonEvent::Store(s));
+        }
     }
 
     /// Lets the writer finish.

@@ -6,15 +6,17 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use mon_core::Batch;
 use mon_core::kv::Kv;
+use mon_core::{Batch, StoreState};
 use quorum::{Loaded, NodeId, Persist};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 use tokio::sync::mpsc as async_mpsc;
 
 /// Keys of the state machine.
@@ -214,8 +216,54 @@ fn write(db: &Database, jobs: &[Job]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long the thread's writes take, for whoever asks from outside.
+#[derive(Debug)]
+struct Speed {
+    start: Instant,
+    /// Since when a write has gone on, in microseconds from the start; 0 between writes.
+    since_us: AtomicU64,
+    /// Longest write that ended since anyone asked.
+    slowest_us: AtomicU64,
+}
+
+impl Speed {
+    fn new() -> Speed {
+        Speed { start: Instant::now(), since_us: AtomicU64::new(0), slowest_us: AtomicU64::new(0) }
+    }
+    fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64 | 1
+    }
+    fn begin(&self) {
+        self.since_us.store(self.now_us(), Relaxed);
+    }
+    fn end(&self) {
+        let since = self.since_us.swap(0, Relaxed);
+        self.slowest_us.fetch_max(self.now_us().saturating_sub(since), Relaxed);
+    }
+    /// The longest write since this was asked last; one that goes on counts with what it has taken so far.
+    fn take_slowest_us(&self) -> u64 {
+        let ended = self.slowest_us.swap(0, Relaxed);
+        match self.since_us.load(Relaxed) {
+            0 => ended,
+            since => ended.max(self.now_us().saturating_sub(since)),
+        }
+    }
+}
+
+/// The file system that a path is on, and the store's size there.
+fn store_room(mon_data: &Path) -> StoreState {
+    let mut s = StoreState::default();
+    if let Ok(fs) = rustix::fs::statvfs(mon_data) {
+        s.total_bytes = fs.f_blocks.saturating_mul(fs.f_frsize);
+        s.avail_bytes = fs.f_bavail.saturating_mul(fs.f_frsize);
+    }
+    s.store_bytes = fs::metadata(path(mon_data)).map_or(0, |m| m.len());
+    s
+}
+
 /// The writing thread. Dropping the handle lets it finish and end.
 pub struct Writer {
+    speed: Arc<Speed>,
     tx: Option<mpsc::Sender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -228,12 +276,17 @@ impl Writer {
     pub fn start(db: Database) -> anyhow::Result<(Writer, Reports)> {
         let (tx, rx) = mpsc::channel::<Job>();
         let (done, out) = async_mpsc::unbounded_channel();
+        let speed = Arc::new(Speed::new());
+        let measured = speed.clone();
         let thread =
             std::thread::Builder::new().name("mon-store".into()).stack_size(512 << 10).spawn(move || {
                 while let Ok(first) = rx.recv() {
                     let mut jobs = vec![first];
                     jobs.extend(rx.try_iter().take(JOBS_MAX - 1));
-                    if let Err(e) = write(&db, &jobs) {
+                    measured.begin();
+                    let result = write(&db, &jobs);
+                    measured.end();
+                    if let Err(e) = result {
                         let _ = done.send(Err(e));
                         break;
                     }
@@ -249,7 +302,11 @@ impl Writer {
                     }
                 }
             })?;
-        Ok((Writer { tx: Some(tx), thread: Some(thread) }, out))
+        Ok((Writer { speed, tx: Some(tx), thread: Some(thread) }, out))
+    }
+    /// The store and its file system, as of now.
+    pub fn state(&self, mon_data: &Path) -> StoreState {
+        StoreState { slowest_write_us: self.speed.take_slowest_us(), ..store_room(mon_data) }
     }
     /// Hands a job over.
     pub fn write(&self, job: Job) {
@@ -332,6 +389,21 @@ mod tests {
         write(&db, &[Job::Found(quorum::seed_meta(NodeId(5), &[(NodeId(5), "a".into())]))]).unwrap();
         let opened = read_all(&db).unwrap();
         assert_eq!((opened.loaded.applied, opened.may_seed), (1, false));
+    }
+
+    #[test]
+    fn a_write_that_goes_on_is_as_long_as_it_has_taken() {
+        let s = Speed::new();
+        assert_eq!(s.take_slowest_us(), 0);
+        s.begin();
+        s.since_us.store(1, Relaxed);
+        while s.now_us() < 3000 {
+            std::hint::spin_loop();
+        }
+        assert!(s.take_slowest_us() >= 2000);
+        s.end();
+        assert!(s.take_slowest_us() >= 2000);
+        assert_eq!(s.take_slowest_us(), 0, "told once");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! and our OSD-to-OSD messages).
 
 mod read;
+mod times;
 mod txn;
 
 pub use read::{CommitToken, ObjectStat, ObjectStore, OmapEntry, StoreError, StoreStatfs};
+pub use times::{DeviceTimes, Times};
 pub use txn::{CollId, Transaction, TxnOp};

@@ -1,6 +1,6 @@
 //! The reading half: [`ObjectStore`] answers from what has been applied, synced or not.
 
-use crate::{CollId, Transaction};
+use crate::{CollId, DeviceTimes, Transaction};
 use bytes::Bytes;
 use thiserror::Error;
 use types::HObject;
@@ -85,6 +85,10 @@ pub trait ObjectStore {
     fn collections(&self) -> Vec<CollId>;
     /// Space and usage.
     fn statfs(&self) -> StoreStatfs;
+    /// How long its devices' writes have taken; nothing when it has none.
+    fn device_times(&self) -> DeviceTimes {
+        DeviceTimes::default()
+    }
     /// Applies `txn` to what reads see, at once, and starts making it durable; when it is, the owner hears of
     /// `token` (transactions commit in queue order). Never blocks on the device.
     ///

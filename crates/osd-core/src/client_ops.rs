@@ -8,7 +8,7 @@ use messages::{MOsdOp, MOsdOpReply, Message};
 use objstore::ObjectStore;
 use pg::{ClientOp, ClusterMap, PgEvent};
 use std::sync::Arc;
-use types::{EntityType, Epoch, Errno, HObject, SpgId};
+use types::{EntityType, Epoch, Errno, HObject, SpgId, Utime};
 
 impl OsdCore {
     pub(crate) fn session_features(&self, session: SessionId) -> Features {
@@ -48,15 +48,15 @@ impl OsdCore {
             ops: m.ops,
         };
         if m.epoch > self.map.epoch {
-            self.wait(m.epoch, pgid, Arc::new(op));
+            self.wait(m.epoch, pgid, Arc::new(op), self.now);
             return self.subscribe_maps();
         }
         self.share_map(session, m.epoch, store);
-        self.run_op(pgid, Arc::new(op), store);
+        self.run_op(pgid, Arc::new(op), self.now, store);
     }
 
-    /// An op on a map that we have.
-    fn run_op(&mut self, pgid: SpgId, op: Arc<ClientOp>, store: &mut dyn ObjectStore) {
+    /// An op that came at `since`, on a map that we have.
+    fn run_op(&mut self, pgid: SpgId, op: Arc<ClientOp>, since: Utime, store: &mut dyn ObjectStore) {
         if op.oid.pool != pgid.pg.pool {
             return self.refuse_op(pgid, &op, Errno::EINVAL);
         }
@@ -71,13 +71,13 @@ impl OsdCore {
             Err(e) => return self.refuse_op(pgid, &op, e),
         }
         if self.pgs.get(&pgid).is_some_and(|s| s.pg.state() != pg::PgState::Gone) {
-            self.tracker.started(&op, pgid, self.now);
+            self.tracker.started(&op, pgid, since);
             return self.pg_event(pgid, PgEvent::ClientOp(op), store);
         }
         // Ours by the map, but not created yet: it comes. Else the client has an old map and will send again.
         let placement = crate::view::MapView(self.map.clone()).placement(pgid.pg);
         if placement.acting_primary == Some(self.cfg.whoami) {
-            self.wait(Epoch(0), pgid, op);
+            self.wait(Epoch(0), pgid, op, since);
         } else {
             self.out.push(OsdEffect::Dropped { session: op.session, tid: op.tid });
         }
@@ -116,7 +116,7 @@ impl OsdCore {
         Ok(s.caps.is_capable(&info, &op.addr))
     }
 
-    fn wait(&mut self, epoch: Epoch, pgid: SpgId, op: Arc<ClientOp>) {
+    fn wait(&mut self, epoch: Epoch, pgid: SpgId, op: Arc<ClientOp>, since: Utime) {
         // The newest sending of an op is the one to answer.
         self.waiting.retain(|w| w.op.session != op.session || w.op.tid != op.tid);
         if self.waiting.len() >= self.cfg.waiting_ops_max {
@@ -125,7 +125,7 @@ impl OsdCore {
                 self.out.push(OsdEffect::Dropped { session: w.op.session, tid: w.op.tid });
             }
         }
-        self.waiting.push_back(WaitingOp { epoch, pgid, op });
+        self.waiting.push_back(WaitingOp { epoch, pgid, op, since });
     }
 
     /// Runs what no longer has to wait.
@@ -141,7 +141,7 @@ impl OsdCore {
             if w.epoch > self.map.epoch {
                 self.waiting.push_back(w);
             } else {
-                self.run_op(w.pgid, w.op, store);
+                self.run_op(w.pgid, w.op, w.since, store);
             }
         }
     }

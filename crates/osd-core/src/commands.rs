@@ -21,8 +21,10 @@ const COMMANDS: &[(&str, &str, bool)] = &[
     ("perf dump", "dump perfcounters value", false),
     ("dump_ops_in_flight", "show the ops currently in flight", false),
     ("ops", "show the ops currently in flight", false),
+    ("dump_blocked_ops", "show the blocked ops currently in flight", false),
     ("dump_historic_slow_ops", "show slowest recent ops", false),
     ("dump_historic_ops", "show recent ops", false),
+    ("dump_historic_ops_by_duration", "show slowest recent ops, sorted by duration", false),
     ("config show", "dump current config settings", false),
     ("config get name=var,type=CephString", "config get <field>: get the config value", false),
     (
@@ -156,8 +158,13 @@ impl OsdCore {
             })),
             "status" => Ok(self.status()),
             "perf dump" => Ok(self.perf_dump(store)),
-            "dump_ops_in_flight" | "ops" => Ok(self.tracker.dump(self.now)),
-            "dump_historic_ops" | "dump_historic_slow_ops" => Ok(self.tracker.dump_history()),
+            "dump_ops_in_flight" | "ops" => Ok(self.tracker.dump(self.waiting_ops(), self.now)),
+            "dump_blocked_ops" => {
+                Ok(self.tracker.dump_blocked(self.waiting_ops(), self.now, self.cfg.complaint_time))
+            }
+            "dump_historic_ops" => Ok(self.tracker.dump_history(self.now, false)),
+            "dump_historic_ops_by_duration" => Ok(self.tracker.dump_history(self.now, true)),
+            "dump_historic_slow_ops" => Ok(self.tracker.dump_slow(self.now)),
             "config show" => Ok(json!(self.options())),
             "config get" => {
                 let var = arg("var");
@@ -237,37 +244,6 @@ impl OsdCore {
         })
     }
 
-    fn perf_dump(&self, store: &dyn ObjectStore) -> Value {
-        let c = &self.tracker.counters;
-        let avg = |count: u64, ns: u64| {
-            json!({
-                "avgcount": count,
-                "sum": ns as f64 / 1e9,
-                "avgtime": if count == 0 { 0.0 } else { ns as f64 / 1e9 / count as f64 },
-            })
-        };
-        let fs = store.statfs();
-        let led = self.pgs.values().filter(|s| s.pg.is_primary()).count();
-        json!({
-            "osd": {
-                "op_wip": self.tracker.slow(self.now, Duration::ZERO).0,
-                "op": c.op,
-                "op_in_bytes": c.op_in_bytes,
-                "op_latency": avg(c.op, c.op_latency_ns),
-                "op_r": c.op_r,
-                "op_r_latency": avg(c.op_r, c.op_r_latency_ns),
-                "op_w": c.op_w,
-                "op_w_latency": avg(c.op_w, c.op_w_latency_ns),
-                "numpg": self.pgs.len(),
-                "numpg_primary": led,
-                "numpg_replica": self.pgs.len() - led,
-                "stat_bytes": fs.total,
-                "stat_bytes_used": fs.total.saturating_sub(fs.available),
-                "stat_bytes_avail": fs.available,
-            },
-        })
-    }
-
     /// Options that the running OSD honours, with their values.
     fn options(&self) -> BTreeMap<String, String> {
         let c = &self.cfg;
@@ -277,6 +253,10 @@ impl OsdCore {
             ("osd_heartbeat_grace", secs(c.heartbeat.grace)),
             ("osd_beacon_report_interval", secs(c.beacon_interval)),
             ("osd_op_complaint_time", secs(c.complaint_time)),
+            ("osd_op_history_size", self.tracker.history.size.to_string()),
+            ("osd_op_history_duration", self.tracker.history.duration.as_secs().to_string()),
+            ("osd_op_history_slow_op_size", self.tracker.history.slow_size.to_string()),
+            ("osd_op_history_slow_op_threshold", secs(self.tracker.history.slow_threshold)),
             ("osd_map_message_max", c.map_message_max.to_string()),
             ("osd_map_cache_size", c.map_cache.to_string()),
             ("osd_min_pg_log_entries", c.pg.min_log_entries.to_string()),
@@ -307,6 +287,10 @@ impl OsdCore {
             "osd_heartbeat_grace" => self.cfg.heartbeat.grace = secs()?,
             "osd_beacon_report_interval" => self.cfg.beacon_interval = secs()?,
             "osd_op_complaint_time" => self.cfg.complaint_time = secs()?,
+            "osd_op_history_size" => self.tracker.history.size = count()? as usize,
+            "osd_op_history_duration" => self.tracker.history.duration = secs()?,
+            "osd_op_history_slow_op_size" => self.tracker.history.slow_size = count()? as usize,
+            "osd_op_history_slow_op_threshold" => self.tracker.history.slow_threshold = secs()?,
             "osd_map_message_max" => self.cfg.map_message_max = count()?.min(1000) as usize,
             known if self.options().contains_key(known) => {
                 return Err((Errno::EPERM, format!("error setting '{name}': it takes effect at start only")));

@@ -7,6 +7,7 @@
 //! - Nothing a peer says is believed beyond what its session proved.
 
 use crate::config::OsdConfig;
+use crate::counters::{Declared, Window};
 use crate::event::{LogLevel, OsdEffect, OsdEvent, SessionId};
 use crate::heartbeat::Heartbeats;
 use crate::mapstore::MapStore;
@@ -16,7 +17,7 @@ use crate::superblock::{LoadError, Superblock};
 use crate::tracker::OpTracker;
 use denc::Features;
 use messages::{MOsdMap, Message, Payload};
-use objstore::{CommitToken, ObjectStore};
+use objstore::{CommitToken, ObjectStore, Times};
 use pg::{ClientOp, Leases};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(crate) struct WaitingOp {
     pub epoch: Epoch,
     pub pgid: SpgId,
     pub op: Arc<ClientOp>,
+    /// When it came.
+    pub since: Utime,
 }
 
 /// See the module's documentation.
@@ -146,6 +149,13 @@ pub(crate) struct MgrState {
     pub config: (bytes::Bytes, bool),
     pub last_stats: Utime,
     pub last_report: Utime,
+    /// Counters of a lower priority are not reported.
+    pub threshold: u32,
+    /// What this session has been told of.
+    pub declared: Declared,
+    /// Times of the journal up to the last report, and those since the one before.
+    pub window: Window,
+    pub journal: Times,
 }
 
 impl OsdCore {
@@ -362,7 +372,7 @@ impl OsdCore {
             for pgid in ids {
                 self.pg_event(pgid, pg::PgEvent::Tick, store);
             }
-            for (session, tid) in self.tracker.sweep() {
+            for (session, tid) in self.tracker.sweep(self.now) {
                 self.out.push(OsdEffect::Dropped { session, tid });
             }
             self.tick_boot();

@@ -9,6 +9,7 @@ mod commands;
 pub mod config;
 mod copies;
 mod core;
+mod counters;
 pub mod event;
 pub mod heartbeat;
 mod maps;

@@ -178,7 +178,8 @@ impl OsdCore {
             return self.on_own_reply(reply);
         }
         let op = &reply.op;
-        self.tracker.finished(op.session, op.tid, self.now);
+        let out_bytes = reply.outputs.iter().map(|(_, data)| data.len() as u64).sum();
+        self.tracker.finished(op.session, op.tid, out_bytes, self.now);
         let ops = op
             .ops
             .iter()

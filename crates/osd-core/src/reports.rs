@@ -1,17 +1,19 @@
 //! What the manager hears: PG and OSD statistics, health metrics.
 
 use crate::core::{OsdCore, Phase};
-use crate::event::OsdEffect;
+use crate::counters::Declared;
+use crate::event::{LogLevel, OsdEffect};
 use bytes::Bytes;
 use messages::{MCommand, MMgrCommand, MMgrConfigure, MMgrOpen, MMgrReport, MPgStats, Message, Payload};
 use objstore::ObjectStore;
-use pg::PgStatus;
+use pg::{ClientOp, PgStatus};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use types::mgrmap::MgrMap;
 use types::pgstat::{ObjectStatCollection, ObjectStatSum, OsdStat, PgStat, StoreStatfs};
 use types::servicemap::DaemonHealthMetric;
-use types::{OsdId, PgId};
+use types::{OsdId, PgId, SpgId, Utime};
 
 /// Health metric type of slow ops (`daemon_metric::SLOW_OPS`).
 const SLOW_OPS: u8 = 0;
@@ -31,6 +33,9 @@ impl OsdCore {
         self.mgr.open = true;
         self.mgr.stats_dirty = true;
         self.mgr.config.1 = !self.mgr.config.0.is_empty();
+        self.mgr.declared = Declared::default();
+        // Until the manager says what it wants: no counters.
+        self.mgr.threshold = u32::MAX;
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
             config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
@@ -47,6 +52,7 @@ impl OsdCore {
                 let Some(m) = self.decoded::<MMgrConfigure>(&msg) else { return };
                 let secs = m.stats_period_secs.clamp(1, 300);
                 self.cfg.stats_period = Duration::from_secs(secs.into());
+                self.mgr.threshold = m.stats_threshold;
                 self.send_stats(store);
             }
             // Commands to an OSD come on sessions of their own.
@@ -77,7 +83,7 @@ impl OsdCore {
             self.send_stats(store);
         }
         if self.mgr.config.1 || self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
-            self.send_report();
+            self.send_report(store);
         }
     }
 
@@ -127,8 +133,8 @@ impl OsdCore {
 
     /// The OSD's own numbers.
     pub(crate) fn osd_stat(&self, store: &dyn ObjectStore) -> OsdStat {
-        let c = &self.tracker.counters;
-        let latency = c.op_w_latency_ns.checked_div(c.op_w).unwrap_or(0);
+        // What is queued is applied at once: both are the time until it is durable, of late.
+        let latency = self.mgr.journal.mean_ns();
         OsdStat {
             hb_peers: self.hb.peers().collect(),
             commit_latency_ns: latency,
@@ -155,15 +161,35 @@ impl OsdCore {
         }
     }
 
-    fn send_report(&mut self) {
+    /// Ops that wait for a map or for their PG.
+    pub(crate) fn waiting_ops(&self) -> impl Iterator<Item = (Utime, &Arc<ClientOp>, SpgId)> {
+        self.waiting.iter().map(|w| (w.since, &w.op, w.pgid))
+    }
+
+    fn send_report(&mut self, store: &dyn ObjectStore) {
         self.mgr.last_report = self.now;
-        let (slow, oldest) = self.tracker.slow(self.now, self.cfg.complaint_time);
+        self.mgr.journal = self.mgr.window.step(store.device_times().journal);
+        let complaint = self.cfg.complaint_time;
+        let (slow, oldest, which) = self.tracker.slow(self.waiting_ops(), self.now, complaint);
+        if slow > 0 {
+            let secs = oldest.as_secs();
+            self.log(
+                LogLevel::Warn,
+                format!("reporting {slow} slow ops, oldest is {which}, blocked for {secs} s"),
+            );
+        }
+        // Two halves: how many, and the age of the oldest in seconds.
         let metric = DaemonHealthMetric {
             kind: SLOW_OPS,
             value: u64::from(slow) | (oldest.as_secs().min(0xffff_ffff) << 32),
         };
+        let counters = self.counters(store);
+        let (declare_types, undeclare_types, packed) = self.mgr.declared.pack(&counters, self.mgr.threshold);
         let report = MMgrReport {
             daemon_name: self.cfg.whoami.to_string(),
+            declare_types,
+            undeclare_types,
+            packed,
             daemon_health_metrics: vec![metric],
             config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
             ..MMgrReport::default()

@@ -20,6 +20,7 @@ pub fn disk_options(config: &Config) -> DiskOptions {
     let memory = config.uint("osd_memory_target").clamp(64 << 20, 64 << 30);
     // Caches are a part of the process: the rest is for sessions, PG logs, the allocator's slack.
     opts.config = store_config(memory);
+    opts.inject_delay = config.secs("osd_journal_inject_delay");
     opts
 }
 

@@ -233,7 +233,11 @@ options! {
     "mon_max_osd" Int "10000" live "Largest OSD id plus one";
     "mon_data_avail_warn" Int "30" live "Per cent of free space that warns";
     "mon_data_avail_crit" Int "5" live "Per cent of free space at which the monitor stops";
+    "mon_data_size_warn" Size "16106127360" live "Size of the store that warns";
     "mon_clock_drift_allowed" Float "0.05" live "Seconds that clocks may differ";
+    "mon_timecheck_interval" Float "300" live "Seconds between comparisons of the monitors' clocks";
+    "mon_timecheck_skew_interval" Float "30" live "The same while one is off";
+    "mon_op_complaint_time" Secs "30" live "Seconds that make an operation slow";
     "mon_client_hunt_interval" Float "3" live "Seconds between monitors tried";
     "mon_client_ping_interval" Float "10" live "Seconds between keepalives to a monitor";
     "mon_client_ping_timeout" Float "30" live "Seconds until a silent monitor is given up";
@@ -310,6 +314,9 @@ options! {
     "osd_failsafe_full_ratio" Float "0.97" live "Fullness at which the OSD itself refuses writes";
     "osd_backoff_on_down" Bool "true" live "Tell clients to hold operations on down PGs";
     "osd_backoff_on_peering" Bool "false" live "The same while peering";
+    "osd_op_history_slow_op_size" Uint "20" live "Slow operations remembered";
+    "osd_op_history_slow_op_threshold" Float "10" live "Seconds that make a finished operation worth remembering there";
+    "osd_journal_inject_delay" Float "0" start "Seconds that each write of the journal is held up (tests)";
     "bluestore_block_size" Size "107374182400" start "Size of a new data file";
     // clients
     "rados_osd_op_timeout" Secs "0" live "Seconds until an operation fails; 0 for never";

@@ -195,6 +195,8 @@ impl World {
             MonEffect::AuthChanged | MonEffect::RequireFeatures(_) | MonEffect::MonmapChanged => {}
             MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
+            | MonEffect::Look(..)
+            | MonEffect::Seen(..)
             | MonEffect::Admit { .. }
             | MonEffect::Tell { .. }
             | MonEffect::TakePart(_)

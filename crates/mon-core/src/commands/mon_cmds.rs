@@ -65,7 +65,7 @@ pub(super) fn addrvec(a: &AddrVec) -> Value {
 }
 
 /// `127.0.0.1:6789/0`: the v1 address, without its type.
-pub(super) fn legacy(a: &AddrVec) -> String {
+pub(crate) fn legacy(a: &AddrVec) -> String {
     bare(&a.legacy_or_front())
 }
 
@@ -366,10 +366,8 @@ fn node_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     as_json(a, &v)
 }
 
-/// Clocks are not compared yet: no round has been made.
 fn time_sync(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let epoch = core.quorum.election_epoch;
-    as_json(a, &json!({"timechecks": {"epoch": epoch, "round": 0, "round_status": "finished"}}))
+    as_json(a, &core.time_sync_json())
 }
 
 fn log(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {

@@ -7,15 +7,14 @@
 //! History: a full map of each of the last [`EPOCHS_MAX`] epochs. A store without any has the empty map of epoch 1.
 
 mod beacon;
-mod counters;
 mod health;
 mod publish;
 mod roles;
 mod tick;
 
-pub(crate) use counters::PRIORITY as COUNTER_PRIORITY;
 pub(crate) use roles::{available_standby, erase, human, promote};
 
+use crate::counters::{Counters, Known};
 use crate::kv::{Batch, Kv, num_key};
 use crate::table::{Table, encoded};
 use messages::MdsHealth;
@@ -43,7 +42,7 @@ pub struct MdsMon {
     pub(crate) beacons: BTreeMap<u64, Utime>,
     last_tick: Utime,
     /// What daemons reported to the manager's role, by global id.
-    pub(crate) counters: BTreeMap<u64, counters::Counters>,
+    pub(crate) counters: BTreeMap<u64, Counters>,
 }
 
 impl MdsMon {
@@ -142,8 +141,14 @@ impl MdsMon {
     }
 
     /// Counters that a daemon reports; false when they are not readable.
-    pub(crate) fn take_report(&mut self, gid: u64, m: &messages::MMgrReport, now: Utime) -> bool {
-        self.counters.entry(gid).or_default().take(m, now).is_ok()
+    pub(crate) fn take_report(
+        &mut self,
+        gid: u64,
+        known: &mut Known,
+        m: &messages::MMgrReport,
+        now: Utime,
+    ) -> bool {
+        self.counters.entry(gid).or_default().take(known, m, now).is_ok()
     }
 
     /// The map of an epoch.

@@ -39,9 +39,7 @@ impl MonCore {
     /// An option that is a time: from the cluster's configuration, else from this monitor's own.
     pub(super) fn mds_seconds(&self, name: &str) -> Duration {
         const SECONDS_MAX: f64 = 1e9;
-        let central = self.config.effective(&format!("mon.{}", self.name()), "", "");
-        let central = central.get(name).and_then(|v| v.1.trim().parse::<f64>().ok());
-        let secs = central.unwrap_or_else(|| self.cfg.num(name));
+        let secs = self.live_num(name);
         Duration::from_secs_f64(if secs.is_finite() { secs.clamp(0.0, SECONDS_MAX) } else { 0.0 })
     }
 
