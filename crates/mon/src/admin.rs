@@ -100,7 +100,10 @@ fn set(shell: &Weak<Shell>, config: &RefCell<Config>, pairs: &[(String, String)]
         match options::check(&o, value) {
             Ok(v) => checked.push((o, v)),
             Err(why) => {
-                return Err((22, format!("error setting '{name}' to '{value}': (22) Invalid argument: {why}")));
+                return Err((
+                    22,
+                    format!("error setting '{name}' to '{value}': (22) Invalid argument: {why}"),
+                ));
             }
         }
     }

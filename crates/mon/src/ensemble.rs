@@ -8,9 +8,7 @@ use crate::proxies::{Found, Proxies};
 use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
-use mon_core::wire::{
-    Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing,
-};
+use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};

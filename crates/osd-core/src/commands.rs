@@ -43,11 +43,7 @@ const COMMANDS: &[(&str, &str, bool)] = &[
         "dump diff get <field>: dump diff of current and default config setting <field>",
         false,
     ),
-    (
-        "config help name=var,type=CephString,req=false",
-        "get config setting schema and descriptions",
-        false,
-    ),
+    ("config help name=var,type=CephString,req=false", "get config setting schema and descriptions", false),
     ("config unset name=var,type=CephString", "config unset <field>: unset a config variable", true),
     ("log flush", "flush log entries to log file", true),
     ("log reopen", "reopen log file", true),
@@ -121,9 +117,8 @@ impl OsdCore {
     /// What the process answers, not the core: its options but for those that the core honours.
     fn is_of_process(&self, cmd: &Value) -> bool {
         match cmd["prefix"].as_str().unwrap_or_default() {
-            "config diff" | "config diff get" | "config help" | "config unset" | "log flush" | "log reopen" => {
-                true
-            }
+            "config diff" | "config diff get" | "config help" | "config unset" | "log flush"
+            | "log reopen" => true,
             "config get" | "config set" => {
                 cmd["var"].as_str().is_some_and(|v| !self.options().contains_key(&v.replace(['-', ' '], "_")))
             }

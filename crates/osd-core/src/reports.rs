@@ -38,7 +38,9 @@ impl OsdCore {
         self.mgr.threshold = u32::MAX;
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
-            config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
+            config: std::mem::take(&mut self.mgr.config.1)
+                .then(|| self.mgr.config.0.clone())
+                .unwrap_or_default(),
             // An empty map: the monitors know stock's defaults.
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
@@ -191,7 +193,9 @@ impl OsdCore {
             undeclare_types,
             packed,
             daemon_health_metrics: vec![metric],
-            config: std::mem::take(&mut self.mgr.config.1).then(|| self.mgr.config.0.clone()).unwrap_or_default(),
+            config: std::mem::take(&mut self.mgr.config.1)
+                .then(|| self.mgr.config.0.clone())
+                .unwrap_or_default(),
             ..MMgrReport::default()
         };
         self.send_mgr(&report);

@@ -322,7 +322,9 @@ impl Config {
     /// What is set, by option: the value of each source under stock's number for it (`CONF_*`).
     pub fn layers(&self) -> BTreeMap<String, BTreeMap<i32, String>> {
         let mut out = BTreeMap::new();
-        for (name, layers) in self.values.iter().filter(|(n, l)| !l.is_empty() && *n != "fsid" && *n != "host") {
+        for (name, layers) in
+            self.values.iter().filter(|(n, l)| !l.is_empty() && *n != "fsid" && *n != "host")
+        {
             let row: BTreeMap<i32, String> = layers.iter().map(|(s, v)| (s.level(), v.clone())).collect();
             out.insert(name.clone(), row);
         }
