@@ -23,7 +23,7 @@ pub struct DaemonConfig {
 
 impl DaemonConfig {
     /// Reads what [`messages::MMgrOpen`] and [`messages::MMgrReport`] carry; nothing when nothing changed, or when it does not decode.
-    pub fn read(bytes: &[u8]) -> Option<DaemonConfig> {
+    pub fn read(bytes: &bytes::Bytes) -> Option<DaemonConfig> {
         let mut d = Decoder::new(bytes);
         let values = d.get().ok()?;
         // Our own OSDs of an earlier release say nothing of these.

@@ -118,6 +118,6 @@ mod tests {
         row(&mut t, &mut list, &Veil::all(), "debug_asok", &config.values["debug_asok"], false);
         assert!(t.to_string().contains("99/99  override  mon[22/22],default[1/5]"), "{t}");
         assert_eq!(list[0]["overrides"][1], json!({"source": "mon", "value": "22/22"}));
-        assert!(DaemonConfig::read(b"").is_none());
+        assert!(DaemonConfig::read(&bytes::Bytes::new()).is_none());
     }
 }
