@@ -26,10 +26,10 @@ grep -q "MON_DISK_BIG: mons a,b,c are using a lot of disk space" "$T/health" && 
 ceph config rm mon mon_data_avail_warn; ceph config rm mon mon_data_size_warn
 wait_for 60 "still there" healthy
 say "requests that hang are slow, and are told of until they are done"
-ceph osd pool create p 8 >/dev/null 2>&1; ceph osd pool application enable p rados >/dev/null 2>&1
+ceph osd pool create p 32 >/dev/null 2>&1; ceph osd pool application enable p rados >/dev/null 2>&1
 rados -p p bench 2 write -b 4096 -t 4 --no-cleanup >/dev/null; rados -p p bench 1 rand >/dev/null
 ceph osd set nodown >/dev/null 2>&1; ceph config set osd osd_op_complaint_time 3
-told() { [ "$(d "$1" config get osd_op_complaint_time | json 'float(d["osd_op_complaint_time"])')" = 3.0 ]; }
+told() { [ "$(ceph tell "osd.$1" config get osd_op_complaint_time | json 'float(d["osd_op_complaint_time"])')" = 3.0 ]; }
 for o in 0 2; do wait_for 20 "osd.$o was not told" told $o; done
 kill -STOP "$(cat "$D/run/osd.1.pid")"
 for n in $(seq 24); do timeout 240 rados -p p put "hangs$n" "$CEPH_CONF" & BG+=($!); done

@@ -6,6 +6,7 @@ mod allocator;
 mod down;
 mod layout;
 mod process;
+mod rebuild;
 mod say;
 mod up;
 
@@ -27,7 +28,7 @@ enum Command {
     Down(down::DirArgs),
     /// Show a cluster's daemons and their memory
     Status(down::DirArgs),
-    /// Run a monitor (flags of ceph-mon)
+    /// Run a monitor (flags of ceph-mon); `mon rebuild` makes lost stores again from the OSDs
     #[command(disable_help_flag = true)]
     Mon {
         /// Flags
@@ -58,7 +59,7 @@ fn run() -> anyhow::Result<()> {
     let called_as = std::env::args().next().unwrap_or_default();
     let rest = || std::env::args().skip(1).collect();
     match called_as.rsplit('/').next() {
-        Some("ceph-mon") => return mon::main(rest()),
+        Some("ceph-mon") => return mon_main(rest()),
         Some("ceph-osd") => return osd::main(rest()),
         _ => {}
     }
@@ -66,7 +67,15 @@ fn run() -> anyhow::Result<()> {
         Command::Up(args) => up::run(args),
         Command::Down(args) => down::down(args),
         Command::Status(args) => down::status(args),
-        Command::Mon { args } => mon::main(args),
+        Command::Mon { args } => mon_main(args),
         Command::Osd { args } => osd::main(args),
     }
+}
+
+/// The monitor, or the one tool of it.
+fn mon_main(mut args: Vec<String>) -> anyhow::Result<()> {
+    if args.first().is_some_and(|a| a == "rebuild") {
+        return rebuild::main(args.split_off(1));
+    }
+    mon::main(args)
 }

@@ -1,6 +1,7 @@
 //! Output that may be cut off: `loligo up | head -1` ends the reader early, which is no error of ours and must stop nothing half way.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Instant;
 
 /// Writes a line; a reader that is gone is no error.
 pub fn line_to(out: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -18,6 +19,25 @@ pub fn line(text: &str) -> io::Result<()> {
 /// Says on stderr what happens. That nobody can hear it changes nothing.
 pub fn aside(text: &str) {
     let _ = line_to(&mut io::stderr().lock(), text);
+}
+
+/// Says what happens, on a terminal; quiet when piped.
+pub struct Progress {
+    terminal: bool,
+    /// When it began.
+    pub start: Instant,
+}
+impl Progress {
+    /// From now on.
+    pub fn start() -> Progress {
+        Progress { terminal: io::stderr().is_terminal(), start: Instant::now() }
+    }
+    /// One step is done.
+    pub fn step(&self, text: &str) {
+        if self.terminal {
+            aside(&format!("[{:5.2}s] {text}", self.start.elapsed().as_secs_f64()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! `health` is good. Every step is repeatable: what exists is kept, what runs is left alone.
 
 use crate::layout::Layout;
+use crate::say::Progress;
 use crate::{process, say};
 use anyhow::{Context, bail, ensure};
 use cephx::{AuthName, CryptoKey, KeyType};
 use monc::Commander;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,19 +46,6 @@ pub struct UpArgs {
     /// Return as soon as the daemons run, without waiting for HEALTH_OK
     #[arg(long)]
     no_wait: bool,
-}
-
-/// Says what happens, on a terminal; quiet when piped.
-struct Progress {
-    terminal: bool,
-    start: Instant,
-}
-impl Progress {
-    fn step(&self, text: &str) {
-        if self.terminal {
-            say::aside(&format!("[{:5.2}s] {text}", self.start.elapsed().as_secs_f64()));
-        }
-    }
 }
 
 fn free_port() -> anyhow::Result<u16> {
@@ -241,7 +228,7 @@ async fn wait_healthy(layout: &Layout, progress: &Progress, mon: &Commander) -> 
 }
 
 async fn run_async(args: UpArgs) -> anyhow::Result<()> {
-    let progress = Progress { terminal: std::io::stderr().is_terminal(), start: Instant::now() };
+    let progress = Progress::start();
     let layout = Layout::create(&args.dir)?;
     let is_new = !layout.conf().exists();
     if is_new {

@@ -184,6 +184,14 @@ impl DiskStore {
         let times = DeviceTimes::default();
         Ok(DiskStore { store, commit, background, ended, wake, dev, pace, times, due: None, scratch })
     }
+    /// The store of the folder to read from, for tools: locked like a mounted one, with what its journal holds, but nothing is ever
+    /// written to it.
+    pub fn open_to_read(opts: &DiskOptions) -> Result<impl ObjectStore + use<>, DiskError> {
+        let (block, journal) = (opts.block(), opts.journal());
+        let dev = FileDevice::open(&block, &journal, false).map_err(io_error("open", &block))?;
+        Store::open(Box::new(dev), opts.config.clone())
+            .map_err(|source| DiskError::Open { path: opts.dir.clone(), source })
+    }
     /// Starts writing what was queued. To be called once after a round of `queue` calls, and [`DiskStore::write_due`] after
     /// it.
     pub fn kick(&mut self) {

@@ -254,12 +254,13 @@ impl MonCore {
             ..messages::MOsdMap::default()
         };
         const MAX: usize = 40;
-        for e in (m.full_first.0.max(self.osd.first)..=m.full_last.0.min(newest)).take(MAX) {
+        let there = |e: &u32| self.osd.jump(*e).is_none_or(|behind| behind == *e);
+        for e in (m.full_first.0.max(self.osd.first)..=m.full_last.0.min(newest)).filter(there).take(MAX) {
             if let Some(b) = self.osd.full_bytes(&self.kv, e, f) {
                 r.maps.insert(Epoch(e), b);
             }
         }
-        for e in (m.inc_first.0.max(self.osd.first)..=m.inc_last.0.min(newest)).take(MAX) {
+        for e in (m.inc_first.0.max(self.osd.first)..=m.inc_last.0.min(newest)).filter(there).take(MAX) {
             if let Some(b) = self.osd.inc_bytes(&self.kv, e, f) {
                 r.incremental_maps.insert(Epoch(e), b);
             }

@@ -378,6 +378,12 @@ impl MonCore {
             // No warning, with stock neither.
             b.add("POOL_SCRUB_FLAGS", Severity::Ok, text, 0, detail);
         }
+        let mixed = self.mixed_pools();
+        if !mixed.is_empty() {
+            let text =
+                format!("{} pool(s) are placed on OSDs of loligo and of stock Ceph together", mixed.len());
+            b.add("POOL_MIXED_OSDS", Severity::Warn, text, mixed.len(), mixed);
+        }
         if self.cfg.flag("mon_warn_on_pool_no_redundancy") {
             let thin: Vec<String> = m
                 .pools

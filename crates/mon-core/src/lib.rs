@@ -5,6 +5,7 @@
 
 #![recursion_limit = "512"]
 
+mod adopt;
 mod auth;
 pub mod authz;
 pub mod commands;
@@ -24,6 +25,7 @@ mod log;
 mod looks;
 mod mdsmon;
 mod mgrmon;
+mod mixed;
 mod mkfs;
 mod monmapmon;
 pub mod options;
@@ -31,12 +33,14 @@ mod osdmon;
 pub mod pgmap;
 mod poolop;
 mod prometheus;
+mod rebuild;
 mod session;
 mod slowdisks;
 mod table;
 pub mod testing;
 pub mod wire;
 
+pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
 pub use event::{
@@ -44,3 +48,4 @@ pub use event::{
 };
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
+pub use rebuild::{MapSegment, RebuildConfig, RebuildError, Rebuilt, rebuild, stock_caps};

@@ -372,7 +372,9 @@ impl MonCore {
             c("rd_bytes", s.num_rd_kb.max(0) as f64 * 1024.0);
             c("wr", s.num_wr.max(0) as f64);
             c("wr_bytes", s.num_wr_kb.max(0) as f64 * 1024.0);
-            c("objects_repaired", s.num_objects_repaired.max(0) as f64);
+            // (Stock calls the label so in this one.)
+            let (own, repaired) = ([("poolid", num.as_str())], s.num_objects_repaired.max(0) as f64);
+            p.counter("pool_objects_repaired", "Number of objects repaired in a pool", &own, repaired);
             let r = self.pgmap.pool_rates(*id);
             for (n, v) in [
                 ("recovering_objects_per_sec", r.rec_objects),

@@ -194,6 +194,11 @@ impl World {
 
     /// An OSD boots and subscribes to what OSDs subscribe to.
     pub fn boot(&mut self, osd: i32) -> SessionId {
+        self.boot_with(osd, &[])
+    }
+
+    /// The same, of an OSD that says this of itself.
+    pub fn boot_with(&mut self, osd: i32, metadata: &[(&str, &str)]) -> SessionId {
         let id = self.open(Role::Mon, &format!("osd.{osd}"), 7000 + osd as u16, "allow *");
         let mut osd_fsid = FSID;
         osd_fsid.0[15] = osd as u8;
@@ -216,6 +221,7 @@ impl World {
                 hb_back_addrs: address(port + 100),
                 hb_front_addrs: address(port + 200),
                 boot_epoch: Epoch(0),
+                metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
                 osd_features: SUPPORTED,
                 ..MOsdBoot::default()
             },

@@ -49,10 +49,13 @@ impl Two {
                         looks += 1;
                         let nanos = later(1).as_nanos() as i64 + self.ahead_ms * 1_000_000;
                         let its_clock = Utime::from_nanos(nanos as u64);
+                        // (Its store is of another cluster; it lags in no test here.)
+                        let version = look.version;
                         let answers = self.b.core.handle(its_clock, MonEvent::Look("a".into(), look));
                         for answer in answers {
-                            if let MonEffect::Seen(to, seen) = answer {
+                            if let MonEffect::Seen(to, mut seen) = answer {
                                 assert_eq!(to, "a");
+                                seen.version = version;
                                 self.a.core.handle(later(2), MonEvent::Seen("b".into(), seen));
                             }
                         }

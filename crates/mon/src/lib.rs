@@ -9,6 +9,7 @@ mod metrics;
 mod mkfs;
 mod peers;
 mod proxies;
+pub mod rebuild;
 mod run;
 mod shell;
 mod store;
@@ -22,6 +23,7 @@ pub const VERSION: &str =
 
 const USAGE: &str =
     "usage: loligo mon -i ID -c CONF [--mkfs --monmap FILE --keyring FILE [--fsid UUID]] [-f|-d]
+       loligo mon rebuild ...   makes lost stores again from the OSDs (see loligo mon rebuild --help)
   -i, --id ID        name of the monitor
   -c, --conf FILE    ceph.conf
   -f                 stay in the foreground, -d also log to stderr

@@ -90,6 +90,45 @@ pub fn create(mon_data: &Path, keys: &BTreeMap<String, Bytes>, id: NodeId, seed:
     Ok(())
 }
 
+/// What there is of a monitor's store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// No store.
+    Nothing,
+    /// One that was made and never took part in a quorum: whatever is in it was put there by who made it.
+    Blank,
+    /// A cluster's state, or something that cannot be read.
+    State,
+    /// A daemon has it open.
+    InUse,
+}
+
+/// Looks at what there is of a store.
+pub fn look(mon_data: &Path) -> Held {
+    let file = path(mon_data);
+    if !file.exists() {
+        return Held::Nothing;
+    }
+    match Database::open(&file) {
+        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Held::InUse,
+        Err(_) => Held::State,
+        Ok(db) => match read_all(&db) {
+            Ok(o) if o.loaded.applied == 0 && o.loaded.entries.is_empty() => Held::Blank,
+            _ => Held::State,
+        },
+    }
+}
+
+/// Puts a store out of the way, under a name that is answered. Nothing of it is changed.
+pub fn set_aside(mon_data: &Path) -> anyhow::Result<PathBuf> {
+    let from = mon_data.join("store.db");
+    let free = (1..).map(|n| mon_data.join(format!("store.db.aside-{n}"))).find(|p| !p.exists());
+    let to = free.context("no free name")?;
+    fs::rename(&from, &to).with_context(|| format!("{} to {}", from.display(), to.display()))?;
+    fs::File::open(mon_data)?.sync_all()?;
+    Ok(to)
+}
+
 /// Opens a store. One of the version before the quorum becomes the store of a quorum with one member.
 pub fn open(mon_data: &Path, name: &str, new_id: NodeId) -> anyhow::Result<Database> {
     let db = open_at(&path(mon_data), false)?;
@@ -404,6 +443,26 @@ mod tests {
         s.end();
         assert!(s.take_slowest_us() >= 2000);
         assert_eq!(s.take_slowest_us(), 0, "told once");
+    }
+
+    #[test]
+    fn a_store_that_holds_a_clusters_state_is_told_from_one_that_never_took_part() {
+        let d = Folder::new("look");
+        assert_eq!(look(&d.0), Held::Nothing);
+        create(&d.0, &keys(&[("k", "v")]), NodeId(5), true).unwrap();
+        assert_eq!(look(&d.0), Held::Blank);
+        let db = open(&d.0, "a", NodeId(9)).unwrap();
+        assert_eq!(look(&d.0), Held::InUse);
+        write(&db, &[Job::Found(quorum::seed_meta(NodeId(5), &[(NodeId(5), "a".into())]))]).unwrap();
+        drop(db);
+        assert_eq!(look(&d.0), Held::State);
+        let first = set_aside(&d.0).unwrap();
+        assert_eq!(look(&d.0), Held::Nothing);
+        create(&d.0, &keys(&[]), NodeId(6), false).unwrap();
+        fs::write(path(&d.0), b"no database").unwrap();
+        assert_eq!(look(&d.0), Held::State, "what cannot be read may be what someone needs");
+        let second = set_aside(&d.0).unwrap();
+        assert!(first != second && first.exists() && second.exists());
     }
 
     #[test]

@@ -252,6 +252,7 @@ impl OsdCore {
             return;
         }
         (self.now, self.mono) = (now, mono);
+        self.tracker.event_begins();
         std::mem::swap(&mut self.out, effects);
         self.dispatch(event, store);
         self.settle_dropped(store);
@@ -259,6 +260,15 @@ impl OsdCore {
         self.settle_leases(store);
         self.settle_acks();
         std::mem::swap(&mut self.out, effects);
+    }
+
+    /// True when the time at which the event ended is wanted: by [`OsdCore::handled`].
+    pub fn wants_end(&self) -> bool {
+        self.tracker.answered_at_once()
+    }
+    /// The event has been handled, now: what was answered in it took that long.
+    pub fn handled(&mut self, now: Utime) {
+        self.tracker.event_took(now.since(self.now));
     }
 
     fn dispatch(&mut self, event: OsdEvent, store: &mut dyn ObjectStore) {

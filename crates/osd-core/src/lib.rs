@@ -12,6 +12,7 @@ mod core;
 mod counters;
 pub mod event;
 pub mod heartbeat;
+pub mod history;
 mod maps;
 pub mod mapstore;
 mod peers;

@@ -147,6 +147,10 @@ impl OsdCore {
     }
 
     fn send_pg(&mut self, pgid: SpgId, osds: &[OsdId], epoch: Epoch, body: PgMsg) {
+        if let PgMsg::Push(p) = &body {
+            let bytes: u64 = p.data.iter().map(|(_, d)| d.len() as u64).sum();
+            self.tracker.counters.pushed(osds.len() as u64, bytes, p.first);
+        }
         let msg = Message::new(&PgMessage { pgid, epoch, body }, Self::features());
         for osd in osds {
             // What a PG says keeps its order.

@@ -38,6 +38,7 @@ impl OsdCore {
         self.mgr.threshold = u32::MAX;
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
+            // (Two maps, of the options that are set and of those of the monitors that are not obeyed: a stock manager that finds only one dies of it.)
             config: std::mem::take(&mut self.mgr.config.1)
                 .then(|| self.mgr.config.0.clone())
                 .unwrap_or_default(),

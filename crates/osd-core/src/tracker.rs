@@ -60,10 +60,20 @@ pub struct OpTracker {
     bar: Duration,
     /// The last slow ones.
     slow: Vec<Past>,
+    /// Answered in this event, in which they came.
+    at_once: AtOnce,
     /// How much of that is kept.
     pub history: HistoryConfig,
     /// Counters since the start.
     pub counters: OpCounters,
+}
+
+/// Ops by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct AtOnce {
+    r: u64,
+    w: u64,
+    rw: u64,
 }
 
 /// Ops of one kind.
@@ -104,8 +114,17 @@ pub struct OpCounters {
     pub w: KindCounters,
     /// With both.
     pub rw: KindCounters,
+    /// Objects that were pushed to other OSDs.
+    pub recovery_ops: u64,
+    /// Their bytes.
+    pub recovery_bytes: u64,
 }
 impl OpCounters {
+    /// A piece of an object leaves for so many OSDs.
+    pub fn pushed(&mut self, osds: u64, bytes: u64, first: bool) {
+        self.recovery_ops += if first { osds } else { 0 };
+        self.recovery_bytes += osds * bytes;
+    }
     /// All together.
     pub fn all(&self) -> KindCounters {
         self.r.plus(&self.w).plus(&self.rw)
@@ -157,15 +176,36 @@ impl OpTracker {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let in_bytes = op.ops.iter().map(|o| o.data.len() as u64).sum();
         let c = &mut self.counters;
-        let kind = match (op.flags & op_flags::READ != 0, op.flags & op_flags::WRITE != 0) {
-            (true, true) => &mut c.rw,
-            (false, true) => &mut c.w,
-            _ => &mut c.r,
+        let (kind, at_once) = match (op.flags & op_flags::READ != 0, op.flags & op_flags::WRITE != 0) {
+            (true, true) => (&mut c.rw, &mut self.at_once.rw),
+            (false, true) => (&mut c.w, &mut self.at_once.w),
+            _ => (&mut c.r, &mut self.at_once.r),
         };
         kind.add(in_bytes, out_bytes, ns);
+        *at_once += u64::from(took.is_zero());
         if took > self.bar {
             self.remember(&op, &t, took, now);
         }
+    }
+
+    /// The event is over that began at the time which was `now` in it: ops that were answered in the event in which they came took that
+    /// long. Not called where nobody has a clock.
+    pub fn event_took(&mut self, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let n = std::mem::take(&mut self.at_once);
+        for (kind, n) in
+            [(&mut self.counters.r, n.r), (&mut self.counters.w, n.w), (&mut self.counters.rw, n.rw)]
+        {
+            kind.latency_ns = kind.latency_ns.saturating_add(n.saturating_mul(ns));
+        }
+    }
+    /// True when [`OpTracker::event_took`] has something to say.
+    pub fn answered_at_once(&self) -> bool {
+        self.at_once != AtOnce::default()
+    }
+    /// A new event begins.
+    pub fn event_begins(&mut self) {
+        self.at_once = AtOnce::default();
     }
 
     fn remember(&mut self, op: &ClientOp, t: &Tracked, took: Duration, now: Utime) {
@@ -370,6 +410,20 @@ mod tests {
         t.sweep(at(700_000));
         assert_eq!(t.dump_history(at(700_000), false)["ops"], json!([]));
         assert_eq!((t.bar, t.counters.r.count), (Duration::ZERO, 500));
+    }
+
+    #[test]
+    fn what_is_answered_at_once_took_as_long_as_its_event() {
+        let mut t = OpTracker::default();
+        let o = op(1, op_flags::READ);
+        t.event_begins();
+        t.started(&o, SpgId::default(), at(0));
+        t.finished(o.session, 1, 0, at(0));
+        assert!(t.answered_at_once());
+        t.event_took(Duration::from_micros(30));
+        assert_eq!((t.counters.r.latency_ns, t.answered_at_once()), (30_000, false));
+        t.event_took(Duration::from_micros(30));
+        assert_eq!(t.counters.r.latency_ns, 30_000, "once");
     }
 
     #[test]

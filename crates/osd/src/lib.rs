@@ -4,6 +4,7 @@
 
 mod location;
 mod mkfs;
+pub mod offline;
 mod run;
 mod shell;
 

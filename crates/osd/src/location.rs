@@ -3,6 +3,10 @@
 use runtime::Config;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+
+/// What a device is taken for.
+const DEFAULT_CLASS: &str = "ssd";
 
 fn first_line(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -40,7 +44,7 @@ pub fn metadata(config: &Config, version: &str, size_bytes: u64) -> BTreeMap<Str
         ("osd_objectstore", "loligo".to_owned()),
         ("rotational", "0".to_owned()),
         ("journal_rotational", "0".to_owned()),
-        ("default_device_class", "ssd".to_owned()),
+        ("default_device_class", DEFAULT_CLASS.to_owned()),
         ("bluestore_bdev_size", size_bytes.to_string()),
     ]
     .into_iter()
@@ -48,6 +52,20 @@ pub fn metadata(config: &Config, version: &str, size_bytes: u64) -> BTreeMap<Str
     .collect();
     m.insert("id".to_owned(), config.identity().id.clone());
     m
+}
+
+/// The device class to claim, as stock's OSDs choose it: what a file `crush_device_class` in the data folder says, else by the
+/// device; none (empty) where the operator wants to keep what the map says.
+pub fn device_class(config: &Config) -> String {
+    if !config.bool("osd_class_update_on_start") {
+        return String::new();
+    }
+    let file = Path::new(&config.str("osd_data")).join("crush_device_class");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    match text.trim() {
+        "" => DEFAULT_CLASS.to_owned(),
+        class => class.to_owned(),
+    }
 }
 
 /// `crush_location` by the configuration (`root=default host=a`), else this host under the default root.

@@ -90,6 +90,7 @@ fn osd_config(config: &Config, number: i32, size_bytes: u64) -> anyhow::Result<O
     }
     c.metadata = location::metadata(config, VERSION, size_bytes);
     c.crush_location = location::crush_location(config);
+    c.device_class = location::device_class(config);
     let weight = config.float("osd_crush_initial_weight");
     c.crush_weight = if weight >= 0.0 { weight } else { size_bytes as f64 / (1u64 << 40) as f64 };
     c.heartbeat.interval = config.secs("osd_heartbeat_interval");

@@ -216,7 +216,11 @@ impl Shell {
             let mut effects = self.effects.take();
             {
                 let mut store = self.store.borrow_mut();
-                core.borrow_mut().handle((self.env.now(), System::mono()), event, &mut *store, &mut effects);
+                let mut core = core.borrow_mut();
+                core.handle((self.env.now(), System::mono()), event, &mut *store, &mut effects);
+                if core.wants_end() {
+                    core.handled(self.env.now());
+                }
             }
             for e in effects.drain(..) {
                 self.perform(e);

@@ -4,7 +4,7 @@
 //! the map that becomes current is the old one with that incremental applied, so that its crc is what everyone else gets.
 //!
 //! History: every incremental since `first`; a full map at every [`FULL_EVERY`]th epoch and at the newest. Any full map in between is
-//! rebuilt.
+//! rebuilt. A store that was rebuilt from the OSDs has gaps ([`OsdMon::jump`]): epochs that nobody will ever see; behind each is a full map.
 
 mod creating;
 mod diff;
@@ -31,7 +31,9 @@ use types::pool::PgPool;
 use types::{Epoch, OsdId, PgId, PoolId, SnapId, Utime, features};
 
 /// A full map is kept at every so many epochs.
-const FULL_EVERY: u32 = 16;
+pub(crate) const FULL_EVERY: u32 = 16;
+/// Behind it the first epoch after a gap; the value is the last one before it.
+pub(crate) const GAP: &str = "osdmap/gap/";
 /// `mon_min_osdmap_epochs`: at least so many incrementals are kept.
 const EPOCHS_MIN: u32 = 500;
 /// However dirty the PGs, no more than so many.
@@ -52,6 +54,8 @@ pub struct OsdMon {
     pub map: OsdMap,
     /// First epoch that history goes back to.
     pub first: u32,
+    /// Gaps in the history: the last epoch before each, by the first one behind it.
+    gaps: Table<Epoch>,
     next: Option<OsdMap>,
     /// What OSDs said about themselves when they booted, by id.
     pub metadata: Table<BTreeMap<String, String>>,
@@ -84,6 +88,7 @@ impl OsdMon {
         Ok(OsdMon {
             map,
             first,
+            gaps: Table::load(GAP, kv),
             next: None,
             metadata: Table::load("osd/metadata/", kv),
             creating: Table::load("osd/creating/", kv),
@@ -197,6 +202,13 @@ impl OsdMon {
         if target <= self.first {
             return;
         }
+        if self.jump(target).is_some_and(|behind| behind != target) {
+            // Nothing is kept of an epoch in a gap: it goes with what is before it, later.
+            return;
+        }
+        for (behind, _) in self.gaps.iter().filter(|(k, _)| k.parse().is_ok_and(|e: u32| e <= target)) {
+            batch.delete(format!("{GAP}{behind}"));
+        }
         for e in self.first..target {
             batch.delete(num_key("osdmap/inc/", e.into()));
             batch.delete(num_key("osdmap/full/", e.into()));
@@ -210,6 +222,7 @@ impl OsdMon {
         self.metadata.commit(batch);
         self.purged.commit(batch);
         self.creating.commit(batch);
+        self.gaps.commit(batch);
         // Trimmed history begins at the last incremental that went: its full map stays.
         let trimmed =
             batch.changes.range("osdmap/inc/".to_owned()..).take_while(|(k, _)| k.starts_with("osdmap/inc/"));
@@ -229,6 +242,12 @@ impl OsdMon {
         true
     }
 
+    /// Where history goes on for someone who has maps up to the one before `epoch`, when `epoch` is in a gap or just behind one: the map
+    /// there must be given whole.
+    pub fn jump(&self, epoch: u32) -> Option<u32> {
+        let ends = self.gaps.iter().filter_map(|(k, last)| Some((k.parse::<u32>().ok()?, last.0)));
+        ends.into_iter().find(|(behind, last)| *last < epoch && epoch <= *behind).map(|(behind, _)| behind)
+    }
     /// True when the snapshot's objects are gone from every PG.
     pub fn was_purged(&self, pool: PoolId, snap: SnapId) -> bool {
         self.purged.next(&pool.0.to_string()).is_some_and(|s| s.contains(snap.0))

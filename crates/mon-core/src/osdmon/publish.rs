@@ -51,7 +51,16 @@ impl MonCore {
                 ..MOsdMap::default()
             };
             let mut bytes = 0;
-            if at <= self.osd.first {
+            if let Some(behind) = self.osd.jump(at.max(self.osd.first)) {
+                // What is missing there is missing for good: the receiver is told so, and goes on from a full map.
+                at = behind;
+                m.oldest = Epoch(behind);
+                if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
+                    bytes += b.len();
+                    m.maps.insert(Epoch(at), b);
+                }
+                at += 1;
+            } else if at <= self.osd.first {
                 at = self.osd.first;
                 if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
                     bytes += b.len();
