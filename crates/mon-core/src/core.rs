@@ -32,7 +32,7 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
@@ -141,6 +141,8 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
+    /// Options that were set while running (`injectargs`, `tell config set`).
+    pub(crate) overridden: BTreeSet<String>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -209,6 +211,7 @@ impl MonCore {
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
+            overridden: BTreeSet::new(),
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -314,7 +317,13 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
-            MonEvent::OptionChanged { name, value } => drop(self.cfg.options.insert(name, value)),
+            MonEvent::OptionChanged { name, value, overridden } => {
+                match overridden {
+                    true => drop(self.overridden.insert(name.clone())),
+                    false => drop(self.overridden.remove(&name)),
+                }
+                self.cfg.options.insert(name, value);
+            }
         }
     }
 

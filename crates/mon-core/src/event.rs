@@ -206,6 +206,8 @@ pub enum MonEvent {
         name: String,
         /// The value in force.
         value: String,
+        /// It was set while running: it goes before the cluster's configuration.
+        overridden: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 use crate::shell::Shell;
 use mon_core::{MonEvent, commands, options};
 use runtime::asok::{Answer, pretty};
+use runtime::config::Source;
 use runtime::{AdminSocket, Config, Log, PerfCounters, options as honoured, register_common};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -127,8 +128,9 @@ fn is_live(name: &str) -> bool {
 fn tell_core(shell: &Weak<Shell>, config: &RefCell<Config>, name: &str) {
     let default = || options::find(name).map(|o| o.default.to_owned());
     let value = config.borrow().get(name).or_else(default);
+    let overridden = config.borrow().source(name) == Some(Source::Override);
     if let (Some(shell), Some(value)) = (shell.upgrade(), value) {
-        shell.event(MonEvent::OptionChanged { name: name.to_owned(), value });
+        shell.event(MonEvent::OptionChanged { name: name.to_owned(), value, overridden });
     }
 }
 
