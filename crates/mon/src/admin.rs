@@ -120,9 +120,24 @@ fn set(shell: &Weak<Shell>, config: &RefCell<Config>, pairs: &[(String, String)]
     Ok(said)
 }
 
+/// Options that the core reads each time that it needs them, beside those of the table that all programs share.
+const LIVE: &[&str] = &[
+    "mds_beacon_grace",
+    "mds_beacon_interval",
+    "mon_clock_drift_allowed",
+    "mon_data_avail_crit",
+    "mon_data_avail_warn",
+    "mon_data_size_warn",
+    "mon_debug_deprecated_as_obsolete",
+    "mon_mds_blocklist_interval",
+    "mon_op_complaint_time",
+    "mon_timecheck_interval",
+    "mon_timecheck_skew_interval",
+];
+
 /// True for an option whose change has an effect while the monitor runs.
 fn is_live(name: &str) -> bool {
-    name == "mon_debug_deprecated_as_obsolete" || honoured::find(name).is_some_and(|o| o.runtime)
+    LIVE.contains(&name) || honoured::find(name).is_some_and(|o| o.runtime)
 }
 
 fn tell_core(shell: &Weak<Shell>, config: &RefCell<Config>, name: &str) {
