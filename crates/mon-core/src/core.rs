@@ -76,6 +76,10 @@ impl MonConfig {
 /// A monitor that cannot answer for so long lets its clients go to another one.
 const UNSERVED_MAX: Duration = Duration::from_millis(2500);
 
+/// How long changes by OSDs are gathered behind a new OSDMap, and in a cluster with how many sessions.
+const GATHER: Duration = Duration::from_millis(100);
+const GATHER_SESSIONS: usize = 200;
+
 /// Something to do once the next commit happened.
 #[derive(Debug)]
 pub(crate) enum AfterCommit {
@@ -125,6 +129,8 @@ pub struct MonCore {
     pub(crate) slow_disks: SlowDisks,
     /// Since when a proposal has been in flight.
     in_flight_since: Utime,
+    /// When the OSDMap changed last.
+    map_changed: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -198,6 +204,7 @@ impl MonCore {
             looks: Looks::default(),
             slow_disks: SlowDisks::default(),
             in_flight_since: now,
+            map_changed: Utime::ZERO,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
@@ -551,6 +558,9 @@ impl MonCore {
                 self.release(a);
             }
         }
+        if self.gathers() {
+            return;
+        }
         let mut batch = Batch::default();
         self.osd.stage(&mut batch, self.now);
         self.auth.stage(&mut batch);
@@ -581,6 +591,18 @@ impl MonCore {
         self.in_flight = Some(p.clone());
         self.in_flight_since = self.now;
         self.effects.push(MonEffect::Propose(p));
+    }
+
+    /// In a large cluster each epoch is a message to very many. What OSDs themselves make of the map, as when all of them boot, is
+    /// gathered for a moment; whoever else asks for something does not wait. The next event of any kind, or the next tick, goes on.
+    fn gathers(&self) -> bool {
+        let soon = self.now.since(self.map_changed) < GATHER;
+        let is_osd = |id| self.sessions.get(&id).is_none_or(|s| s.osd_id().is_some());
+        let for_osds = |a: &AfterCommit| a.session().is_some_and(is_osd);
+        soon && self.sessions.len() >= GATHER_SESSIONS
+            && self.osd.is_dirty()
+            && !self.after.is_empty()
+            && self.after.iter().all(for_osds)
     }
 
     fn release(&mut self, a: AfterCommit) {
@@ -614,6 +636,7 @@ impl MonCore {
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
         if osd {
+            self.map_changed = self.now;
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -683,6 +706,8 @@ impl MonCore {
             }
             return self.expire_sessions();
         }
+        // Whoever comes now needs other maps than those who were told of the last change.
+        self.osd.made.clear();
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);

@@ -495,10 +495,9 @@ impl MonCore {
         }
         let mut ack = MPgStatsAck::default();
         let now = self.now;
-        for ((pool, o), _) in self.pgmap.pool_statfs.clone() {
-            if o == osd && !m.pool_stat.contains_key(&pool) {
-                self.pgmap.pool_statfs.remove(&(pool, o));
-            }
+        let unsaid = self.osd.map.pools.keys().filter(|p| !m.pool_stat.contains_key(*p));
+        for pool in unsaid {
+            self.pgmap.pool_statfs.remove(&(*pool, osd));
         }
         for (pool, s) in m.pool_stat {
             if self.osd.map.pool(pool).is_some() {
@@ -509,7 +508,7 @@ impl MonCore {
         for (pg, stat) in m.pg_stat {
             ack.pg_stat.insert(pg, (stat.reported_seq, stat.reported_epoch));
             // A PG that someone serves has been created, however the report came about.
-            if stat.state & types::pgstat::pg_state::CREATING == 0 {
+            if !self.osd.creating.is_empty() && stat.state & types::pgstat::pg_state::CREATING == 0 {
                 self.osd.creating.remove(&pg.to_string());
             }
             self.pgmap.apply_pg(pg, stat, now);

@@ -94,7 +94,7 @@ impl Decode for Mute {
 pub struct HealthMon {
     /// Mutes by code.
     pub mutes: Table<Mute>,
-    /// What was raised at the last look, to log changes.
+    /// What was raised at the last look, without details, to log changes.
     last: Option<Checks>,
 }
 
@@ -466,6 +466,10 @@ impl MonCore {
                 }
                 continue;
             }
+            // Most PGs are well, and there are many.
+            if st & !pg_state::CLEAN == pg_state::ACTIVE {
+                continue;
+            }
             let acting: Vec<String> = s
                 .acting
                 .iter()
@@ -659,7 +663,11 @@ impl MonCore {
         for code in over {
             self.health.mutes.remove(&code);
         }
-        let Some(last) = self.health.last.replace(checks.clone()) else { return };
+        let told = checks.iter().map(|(code, c)| {
+            let (severity, summary) = (c.severity, c.summary.clone());
+            (code.clone(), Check { severity, summary, detail: Vec::new(), count: c.count })
+        });
+        let Some(last) = self.health.last.replace(told.collect()) else { return };
         for (code, c) in &checks {
             let (verb, changed) = match last.get(code) {
                 None => ("failed", true),

@@ -32,6 +32,7 @@ pub fn run(config: Config, bad: Vec<SetError>) -> anyhow::Result<()> {
         Role::Parent(code) => std::process::exit(code),
         Role::Daemon(ready) => ready,
     };
+    daemon::raise_file_limit();
     daemon::become_user(&config)?;
     let log = Log::start(&config);
     for e in bad {
@@ -70,12 +71,13 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
 
     let (writer, mut reports) = Writer::start(db)?;
     let shell = Shell::new(core, ensemble, env, auth, writer);
-    let mon_cfg = MessengerConfig::new(EntityName::mon(rank as i64), 0);
+    let lean = |cfg: MessengerConfig| MessengerConfig { lean: true, ..cfg };
+    let mon_cfg = lean(MessengerConfig::new(EntityName::mon(rank as i64), 0));
     let mon = Messenger::new(mon_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mon }));
     // Monitors speak on sessions of their own to each other; what must not be lost is repeated above the messenger.
     mon.set_policy(EntityType::MON, Policy::stateless_registered_server());
     let nonce = System::random_u64() as u32;
-    let mgr_cfg = MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce);
+    let mgr_cfg = lean(MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce));
     let mgr = Messenger::new(mgr_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mgr }));
     shell.set_messenger(mon.clone());
     if let Ok(hosts) = monc::conf::monitors(&config) {

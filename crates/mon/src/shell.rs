@@ -19,6 +19,9 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use types::{AddrVec, EntityType, Utime};
 
+/// So much is gathered for the end of a batch of callbacks; more is written at once.
+const UNWRITTEN_MAX: usize = 1 << 20;
+
 /// An answer of a local command: code, status text, output.
 pub type LocalAnswer = (i32, String, bytes::Bytes);
 
@@ -58,6 +61,8 @@ pub struct Shell {
     told: RefCell<VecDeque<(SessionId, u64, String)>>,
     admin: OnceCell<runtime::AdminSocket>,
     next_token: Cell<u64>,
+    /// Bytes sent since the messenger was last asked to write.
+    unwritten: Cell<usize>,
 }
 
 /// The core's auth database, for logins. They happen outside of the core's handling of an event.
@@ -135,6 +140,7 @@ impl Shell {
             told: RefCell::default(),
             admin: OnceCell::new(),
             next_token: Cell::new(1),
+            unwritten: Cell::new(0),
         });
         let db: Rc<dyn MonAuthDb> = Rc::new(Db(Rc::downgrade(&shell)));
         let a = MonAuthenticator::new(db, env, shell.auth_config.clone());
@@ -328,8 +334,15 @@ impl Shell {
     fn apply(&self, effect: MonEffect) {
         match effect {
             MonEffect::Send(id, msg) => {
+                let bytes = self.unwritten.get() + msg.len();
                 if let Some(c) = self.conns.borrow().get(&id) {
                     c.send(msg);
+                }
+                // A new map for a thousand OSDs need not lie encrypted in our memory for all of them at once.
+                let write = bytes > UNWRITTEN_MAX;
+                self.unwritten.set(if write { 0 } else { bytes });
+                if let Some(m) = self.mon.get().filter(|_| write) {
+                    m.flush();
                 }
             }
             MonEffect::Close(id) => {

@@ -33,6 +33,7 @@ pub fn run(config: Config, bad: Vec<SetError>, number: i32) -> anyhow::Result<()
         Role::Parent(code) => std::process::exit(code),
         Role::Daemon(ready) => ready,
     };
+    daemon::raise_file_limit();
     daemon::become_user(&config)?;
     let log = Log::start(&config);
     for e in bad {
