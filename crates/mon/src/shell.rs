@@ -46,6 +46,8 @@ pub struct Shell {
     peers: Peers,
     work: RefCell<VecDeque<Work>>,
     busy: Cell<bool>,
+    /// A login found no global id left; asking for more is due.
+    asks_for_ids: Cell<bool>,
     /// The loop sleeps until [`Shell::deadline`]; told when that comes earlier.
     pub wake: Notify,
     armed: Cell<Option<Instant>>,
@@ -78,8 +80,15 @@ impl MonAuthDb for Db {
     fn new_global_id(&self) -> Option<u64> {
         let shell = self.0.upgrade()?;
         let id = shell.core.borrow_mut().auth_mut().new_global_id();
-        if id.is_none() {
-            shell.event(MonEvent::NeedGlobalIds);
+        if id.is_none() && !shell.asks_for_ids.replace(true) {
+            // The messenger is in the middle of the login that wants one: what asking sends has to wait until it is not.
+            let shell = self.0.clone();
+            tokio::task::spawn_local(async move {
+                if let Some(shell) = shell.upgrade() {
+                    shell.asks_for_ids.set(false);
+                    shell.event(MonEvent::NeedGlobalIds);
+                }
+            });
         }
         id
     }
@@ -127,6 +136,7 @@ impl Shell {
             peers: Peers::new(hello),
             work: RefCell::default(),
             busy: Cell::new(false),
+            asks_for_ids: Cell::new(false),
             wake: Notify::new(),
             armed: Cell::new(None),
             env: env.clone(),
