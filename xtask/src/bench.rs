@@ -5,16 +5,14 @@
 //! two marks; what stands around them is written by hand and stays.
 
 use crate::cluster::{Cluster, Kind};
+use crate::page::{into_page, machine, said_by};
 use crate::{packages, util};
 use anyhow::{Context, ensure};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 const DOC: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- bench:begin (written by `cargo xtask bench`) -->";
-const END: &str = "<!-- bench:end -->";
 
 /// One job's figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -164,36 +162,6 @@ fn tables(stock: &[(String, Figures)], ours: &[(String, Figures)]) -> (String, u
     (t, missed)
 }
 
-fn said_by(program: &str, args: &[&str]) -> String {
-    let out = Command::new(program).args(args).output();
-    out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
-}
-
-fn machine() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name"))
-        .unwrap_or("")
-        .trim_start_matches(['\t', ':', ' ']);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: u64 = memory
-        .lines()
-        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
-        .unwrap_or(0);
-    format!("{cores} cores ({model}), {} GiB, Linux {}", kib >> 20, said_by("uname", &["-r"]))
-}
-
-/// Puts `text` between the marks of the page; a page without them gets them at its end.
-fn into_page(page: &str, text: &str) -> String {
-    let block = format!("{BEGIN}\n{text}{END}");
-    match (page.find(BEGIN), page.find(END)) {
-        (Some(a), Some(b)) if a < b => format!("{}{block}{}", &page[..a], &page[b + END.len()..]),
-        _ => format!("{}\n\n{block}\n", page.trim_end()),
-    }
-}
-
 /// The task.
 pub fn task(args: &[String]) -> anyhow::Result<()> {
     let mut args = args.to_vec();
@@ -247,7 +215,7 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
     );
     println!("\n{text}");
     let page = fs::read_to_string(DOC).unwrap_or_else(|_| "# Performance\n".to_owned());
-    fs::write(DOC, into_page(&page, &text))?;
+    fs::write(DOC, into_page(&page, "bench", &text))?;
     ensure!(missed == 0, "{missed} of {} floors do not hold (see {DOC})", FLOORS.len());
     Ok(())
 }
@@ -277,14 +245,6 @@ mod tests {
         let job = |f| vec![("randwrite-4k-q32".to_owned(), f)];
         assert_eq!(tables(&job(stock), &job(ours)).1, 0);
         assert_eq!(tables(&job(stock), &job(figures(399.0, 25.0, 101.0))).1, 2);
-    }
-
-    #[test]
-    fn a_page_keeps_what_stands_around_the_marks() {
-        let first = into_page("# P\n\nby hand\n", "one\n");
-        let second = into_page(&format!("{first}\nmore by hand\n"), "two\n");
-        assert!(second.starts_with("# P\n\nby hand\n") && second.ends_with("more by hand\n"));
-        assert!(second.contains("two\n") && !second.contains("one\n"));
     }
 
     #[test]

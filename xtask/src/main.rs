@@ -11,6 +11,8 @@ mod demo;
 mod fuzz;
 mod guest;
 mod packages;
+mod page;
+mod scale;
 mod sim;
 mod test;
 mod tidy;
@@ -49,6 +51,11 @@ const TASKS: &[Task] = &[
         name: "bench",
         about: "stock Ceph and loligo under the same load, in turn [--seconds N] [--rounds N]",
         run: bench::task,
+    },
+    Task {
+        name: "scale",
+        about: "a thousand simulated OSDs on one monitor [--osds N] [--pgs N] [--seconds N] [--stock]",
+        run: scale::task,
     },
     Task {
         name: "demo",

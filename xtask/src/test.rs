@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     own("sim", &["sim", "--seeds", "500"], 15),
     own("fuzz", &["fuzz", "--short"], 8),
     own("clients", &["clients", "--ci"], 15),
+    own("scale", &["scale", "--osds", "50", "--pgs", "1500", "--seconds", "3"], 6),
     own("torture", &["torture", "--short"], 8),
 ];
 

@@ -13,7 +13,7 @@ const RINGS: &[(u8, &[&str])] = &[
     (1, &["denc", "crush", "types", "messages", "objstore"]),
     (2, &["msgr", "cephx", "cls", "osd-ops", "pg", "osd-core", "store-core", "mon-core", "quorum"]),
     (3, &["net", "disk", "runtime", "monc"]),
-    (4, &["mon", "osd", "cli", "sim", "testkit", "fuzz", "xtask"]),
+    (4, &["mon", "osd", "cli", "sim", "crowd", "testkit", "fuzz", "xtask"]),
 ];
 
 /// What rings 1 and 2 may not mention, and why.

@@ -28,6 +28,11 @@ pub fn set_up() {
     runtime::idle::on_idle(|| mi_collect(true));
 }
 
+/// For a monitor, whose work comes in bursts and whose size matters more than a page that is faulted in again.
+pub fn give_back_soon() {
+    mi_option_set_default(PURGE_DELAY, 1000);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

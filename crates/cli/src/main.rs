@@ -77,5 +77,6 @@ fn mon_main(mut args: Vec<String>) -> anyhow::Result<()> {
     if args.first().is_some_and(|a| a == "rebuild") {
         return rebuild::main(args.split_off(1));
     }
+    allocator::give_back_soon();
     mon::main(args)
 }

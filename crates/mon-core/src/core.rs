@@ -32,7 +32,7 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
@@ -75,6 +75,10 @@ impl MonConfig {
 
 /// A monitor that cannot answer for so long lets its clients go to another one.
 const UNSERVED_MAX: Duration = Duration::from_millis(2500);
+
+/// How long changes by OSDs are gathered behind a new OSDMap, and in a cluster with how many sessions.
+const GATHER: Duration = Duration::from_millis(100);
+const GATHER_SESSIONS: usize = 200;
 
 /// Something to do once the next commit happened.
 #[derive(Debug)]
@@ -125,6 +129,8 @@ pub struct MonCore {
     pub(crate) slow_disks: SlowDisks,
     /// Since when a proposal has been in flight.
     in_flight_since: Utime,
+    /// When the OSDMap changed last.
+    map_changed: Utime,
     deferred: VecDeque<MonEvent>,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
@@ -141,6 +147,8 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
+    /// Options that were set while running (`injectargs`, `tell config set`).
+    pub(crate) overridden: BTreeSet<String>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -196,6 +204,7 @@ impl MonCore {
             looks: Looks::default(),
             slow_disks: SlowDisks::default(),
             in_flight_since: now,
+            map_changed: Utime::ZERO,
             deferred: VecDeque::new(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
@@ -209,6 +218,7 @@ impl MonCore {
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
+            overridden: BTreeSet::new(),
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -314,6 +324,13 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
+            MonEvent::OptionChanged { name, value, overridden } => {
+                match overridden {
+                    true => drop(self.overridden.insert(name.clone())),
+                    false => drop(self.overridden.remove(&name)),
+                }
+                self.cfg.options.insert(name, value);
+            }
         }
     }
 
@@ -363,7 +380,9 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
-        if !leader::answers_alone(&msg) {
+        // What is told to this very daemon concerns nobody else.
+        let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
+        if !told && !leader::answers_alone(&msg) {
             if !self.can_serve() {
                 return self.defer(MonEvent::Message(id, msg));
             }
@@ -382,7 +401,7 @@ impl MonCore {
                 return;
             }
         }
-        if self.in_flight.is_some() && self.wants_to_write(&msg) {
+        if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
         if let Err(e) = self.dispatch(id, &msg) {
@@ -448,6 +467,7 @@ impl MonCore {
         if self.in_flight.is_some() && writes {
             return self.defer(MonEvent::LocalCommand { token, command });
         }
+        self.audit_own(&command);
         let ctx = commands::Ctx {
             entity: "client.admin".into(),
             role: Role::Local,
@@ -538,6 +558,9 @@ impl MonCore {
                 self.release(a);
             }
         }
+        if self.gathers() {
+            return;
+        }
         let mut batch = Batch::default();
         self.osd.stage(&mut batch, self.now);
         self.auth.stage(&mut batch);
@@ -568,6 +591,18 @@ impl MonCore {
         self.in_flight = Some(p.clone());
         self.in_flight_since = self.now;
         self.effects.push(MonEffect::Propose(p));
+    }
+
+    /// In a large cluster each epoch is a message to very many. What OSDs themselves make of the map, as when all of them boot, is
+    /// gathered for a moment; whoever else asks for something does not wait. The next event of any kind, or the next tick, goes on.
+    fn gathers(&self) -> bool {
+        let soon = self.now.since(self.map_changed) < GATHER;
+        let is_osd = |id| self.sessions.get(&id).is_none_or(|s| s.osd_id().is_some());
+        let for_osds = |a: &AfterCommit| a.session().is_some_and(is_osd);
+        soon && self.sessions.len() >= GATHER_SESSIONS
+            && self.osd.is_dirty()
+            && !self.after.is_empty()
+            && self.after.iter().all(for_osds)
     }
 
     fn release(&mut self, a: AfterCommit) {
@@ -601,6 +636,7 @@ impl MonCore {
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
         if osd {
+            self.map_changed = self.now;
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -670,6 +706,8 @@ impl MonCore {
             }
             return self.expire_sessions();
         }
+        // Whoever comes now needs other maps than those who were told of the last change.
+        self.osd.made.clear();
         if self.now.since(self.last_sample) >= Duration::from_secs(2) {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);

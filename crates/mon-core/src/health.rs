@@ -12,6 +12,7 @@ use std::time::Duration;
 use types::logentry::LogPrio;
 use types::osdmap::{flag, state};
 use types::pgstat::pg_state;
+use types::pool::flag as pool_flag;
 use types::{OsdId, Utime};
 
 /// How bad.
@@ -93,7 +94,7 @@ impl Decode for Mute {
 pub struct HealthMon {
     /// Mutes by code.
     pub mutes: Table<Mute>,
-    /// What was raised at the last look, to log changes.
+    /// What was raised at the last look, without details, to log changes.
     last: Option<Checks>,
 }
 
@@ -362,6 +363,21 @@ impl MonCore {
     fn pool_checks(&self, b: &mut Builder) {
         let m = &self.osd.map;
         let name = |id| m.pool_name(id).unwrap_or_default().to_owned();
+        let mut set = Vec::new();
+        let mut detail = Vec::new();
+        let bits = [(pool_flag::NOSCRUB, "noscrub"), (pool_flag::NODEEP_SCRUB, "nodeep-scrub")];
+        for (bit, word) in bits {
+            set.extend(m.pools.values().any(|p| p.flags & bit != 0).then_some(word));
+        }
+        for (id, p) in m.pools.iter() {
+            let has = bits.iter().filter(|(bit, _)| p.flags & bit != 0);
+            detail.extend(has.map(|(_, word)| format!("Pool {} has {word} flag", name(*id))));
+        }
+        if !set.is_empty() {
+            let text = format!("Some pool(s) have the {} flag(s) set", set.join(", "));
+            // No warning, with stock neither.
+            b.add("POOL_SCRUB_FLAGS", Severity::Ok, text, 0, detail);
+        }
         let mixed = self.mixed_pools();
         if !mixed.is_empty() {
             let text =
@@ -448,6 +464,10 @@ impl MonCore {
                         crate::fmt::pretty_timespan_span(start.as_secs_f64())
                     ));
                 }
+                continue;
+            }
+            // Most PGs are well, and there are many.
+            if st & !pg_state::CLEAN == pg_state::ACTIVE {
                 continue;
             }
             let acting: Vec<String> = s
@@ -643,7 +663,11 @@ impl MonCore {
         for code in over {
             self.health.mutes.remove(&code);
         }
-        let Some(last) = self.health.last.replace(checks.clone()) else { return };
+        let told = checks.iter().map(|(code, c)| {
+            let (severity, summary) = (c.severity, c.summary.clone());
+            (code.clone(), Check { severity, summary, detail: Vec::new(), count: c.count })
+        });
+        let Some(last) = self.health.last.replace(told.collect()) else { return };
         for (code, c) in &checks {
             let (verb, changed) = match last.get(code) {
                 None => ("failed", true),

@@ -54,14 +54,18 @@ pub struct PgMap {
     pub version: u64,
     /// Time of the last change.
     pub stamp: Utime,
-    /// By PG.
-    pub pgs: BTreeMap<PgId, PgStat>,
+    /// By PG. (Boxed: a node of the map has room for eleven, and they are large.)
+    pub pgs: BTreeMap<PgId, Box<PgStat>>,
     /// By OSD.
     pub osds: BTreeMap<OsdId, OsdStat>,
     /// Space of one pool on one OSD.
     pub pool_statfs: BTreeMap<(PoolId, OsdId), StoreStatfs>,
     /// PGs that the OSDMap has; kept in step by [`PgMap::sync_pools`].
     known: BTreeMap<PoolId, u32>,
+    /// Sums over the PGs of each pool, kept with every report.
+    sums: BTreeMap<PoolId, ObjectStatSum>,
+    /// OSDs that were up when stale PGs were looked for last.
+    up: Option<BTreeSet<OsdId>>,
     samples: VecDeque<Sample>,
 }
 
@@ -75,29 +79,40 @@ impl PgMap {
         self.pool_statfs.retain(|(pool, _), _| pools.contains_key(pool));
         for (pool, n) in pools {
             for seed in 0..*n {
-                self.pgs.entry(PgId { pool: *pool, seed }).or_insert_with(|| PgStat {
-                    last_change: now,
-                    last_active: now,
-                    last_clean: now,
-                    last_fresh: now,
-                    last_fullsized: now,
-                    last_undegraded: now,
-                    last_unstale: now,
-                    ..PgStat::default()
+                self.pgs.entry(PgId { pool: *pool, seed }).or_insert_with(|| {
+                    Box::new(PgStat {
+                        last_change: now,
+                        last_active: now,
+                        last_clean: now,
+                        last_fresh: now,
+                        last_fullsized: now,
+                        last_undegraded: now,
+                        last_unstale: now,
+                        ..PgStat::default()
+                    })
                 });
             }
         }
         self.known = pools.clone();
+        let sum_of = |pool: &PoolId| {
+            let mut sum = ObjectStatSum::default();
+            self.pool_pgs(*pool).for_each(|(_, s)| sum.add(&s.stats.sum));
+            (*pool, sum)
+        };
+        self.sums = pools.keys().map(sum_of).collect();
     }
 
     /// A primary's report on one PG.
     pub fn apply_pg(&mut self, pg: PgId, stat: PgStat, now: Utime) {
-        let Some(old) = self.pgs.get(&pg) else { return };
+        let Some(old) = self.pgs.get_mut(&pg) else { return };
         // A report that was overtaken by a newer primary's is dropped.
         if (stat.reported_epoch, stat.reported_seq) < (old.reported_epoch, old.reported_seq) {
             return;
         }
-        self.pgs.insert(pg, stat);
+        let sum = self.sums.entry(pg.pool).or_default();
+        sum.sub(&old.stats.sum);
+        sum.add(&stat.stats.sum);
+        **old = stat;
         self.version += 1;
         self.stamp = now;
     }
@@ -117,6 +132,11 @@ impl PgMap {
 
     /// PGs whose acting primary is not up any more are stale.
     pub fn mark_stale(&mut self, up: &BTreeSet<OsdId>) {
+        // Only those who are up report, so between two changes nothing can become stale.
+        if self.up.as_ref() == Some(up) {
+            return;
+        }
+        self.up = Some(up.clone());
         for s in self.pgs.values_mut() {
             if s.state != 0 && s.state & pg_state::STALE == 0 && !up.contains(&s.acting_primary) {
                 s.state |= pg_state::STALE;
@@ -127,24 +147,20 @@ impl PgMap {
     /// Sum over all PGs.
     pub fn total(&self) -> ObjectStatSum {
         let mut sum = ObjectStatSum::default();
-        for s in self.pgs.values() {
-            sum.add(&s.stats.sum);
+        for s in self.sums.values() {
+            sum.add(s);
         }
         sum
     }
 
     /// Sum over a pool's PGs.
     pub fn pool_sum(&self, pool: PoolId) -> ObjectStatSum {
-        let mut sum = ObjectStatSum::default();
-        for (_, s) in self.pool_pgs(pool) {
-            sum.add(&s.stats.sum);
-        }
-        sum
+        self.sums.get(&pool).cloned().unwrap_or_default()
     }
 
     /// PGs of a pool.
     pub fn pool_pgs(&self, pool: PoolId) -> impl Iterator<Item = (&PgId, &PgStat)> {
-        self.pgs.range(PgId { pool, seed: 0 }..=PgId { pool, seed: u32::MAX })
+        self.pgs.range(PgId { pool, seed: 0 }..=PgId { pool, seed: u32::MAX }).map(|(pg, s)| (pg, &**s))
     }
 
     /// A pool's statistics, as clients are told.
@@ -279,5 +295,21 @@ mod tests {
         m.sample(Utime::from_secs(105));
         assert_eq!(m.rates().wr_ops, 10);
         assert_eq!(m.pool_rates(PoolId(1)).wr_bytes, 2048);
+    }
+
+    #[test]
+    fn sums_follow_reports_and_pools() {
+        let mut m = PgMap::default();
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 2)]), Utime::ZERO);
+        let mut s = PgStat { reported_seq: 1, ..PgStat::default() };
+        for (seed, objects) in [(0, 5), (1, 7), (1, 8)] {
+            s.stats.sum.num_objects = objects;
+            m.apply_pg(pg(seed), s.clone(), Utime::ZERO);
+        }
+        assert_eq!((m.total().num_objects, m.pool_sum(PoolId(1)).num_objects), (13, 13));
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 1)]), Utime::ZERO);
+        assert_eq!(m.total().num_objects, 5);
+        m.sync_pools(&BTreeMap::new(), Utime::ZERO);
+        assert_eq!((m.total().num_objects, m.pool_sum(PoolId(1)).num_objects), (0, 0));
     }
 }

@@ -101,12 +101,16 @@ impl SlowDisks {
         self.slow.retain(|osd, _| reports.contains_key(osd));
         for (class, list) in known {
             let floor = if class == "hdd" { FLOOR_HDD } else { FLOOR };
+            if list.len() <= PEERS_MIN {
+                continue;
+            }
+            let mut times: Vec<Duration> = list.iter().map(|o| o.1).collect();
+            times.sort_unstable();
+            let middle = (times.len() - 1) / 2;
             for (osd, typical, worst) in &list {
-                let others = list.iter().filter(|o| o.0 != *osd).map(|o| o.1).collect::<Vec<_>>();
-                if others.len() < PEERS_MIN {
-                    continue;
-                }
-                let peers = median(others).unwrap_or_default();
+                // The median of the others: those behind its own place move down by one.
+                let own = times.partition_point(|t| t < typical);
+                let peers = times[if own <= middle { middle + 1 } else { middle }];
                 let bar = floor.max(peers * TIMES);
                 if *typical >= bar || (self.slow.contains_key(osd) && *typical >= bar / 2) {
                     self.slow.insert(*osd, Verdict { typical: *typical, worst: *worst, peers });

@@ -59,6 +59,15 @@ impl<V: Encode + Decode + Clone + PartialEq> Table<V> {
         }
         all
     }
+    /// Names that begin with `prefix`, as they will be after the next commit.
+    pub fn next_names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        let old = self.committed.range(prefix.to_owned()..).map(|(k, _)| k.as_str());
+        let old = old.take_while(move |k| k.starts_with(prefix));
+        let old = old.filter(move |k| !self.pending.contains_key(*k));
+        let new = self.pending.range(prefix.to_owned()..);
+        let new = new.take_while(move |(k, _)| k.starts_with(prefix)).filter(|(_, v)| v.is_some());
+        old.chain(new.map(|(k, _)| k.as_str()))
+    }
     /// Stages a record; nothing happens when it is that already.
     pub fn set(&mut self, key: impl Into<String>, v: V) {
         let key = key.into();
@@ -126,6 +135,8 @@ mod tests {
         assert_eq!(t.get("a").map(String::as_str), Some("1"));
         t.remove("a");
         assert!(t.next("a").is_none() && t.get("a").is_some());
+        t.set("b1", "2".to_owned());
+        assert_eq!((t.next_names("").collect::<Vec<_>>(), t.next_names("a").count()), (vec!["b1"], 0));
         let again: Table<String> = Table::load("t/", &kv);
         assert_eq!(again.len(), 1);
     }

@@ -1,5 +1,6 @@
 //! The daemon's life: start order, the loop, the end.
 
+use crate::admin;
 use crate::ensemble::Ensemble;
 use crate::metadata::metadata;
 use crate::metrics::Metrics;
@@ -12,7 +13,7 @@ use mon_core::{MemberNews, MonCore, MonEvent, Role as MonRole};
 use net::{Messenger, MessengerConfig, Policy};
 use runtime::config::SetError;
 use runtime::daemon::{Ask, PidFile, Ready, Role, Signals};
-use runtime::{AdminSocket, Config, Log, PerfCounters, System, daemon, register_common};
+use runtime::{Config, Log, System, daemon};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub fn run(config: Config, bad: Vec<SetError>) -> anyhow::Result<()> {
         Role::Parent(code) => std::process::exit(code),
         Role::Daemon(ready) => ready,
     };
+    daemon::raise_file_limit();
     daemon::become_user(&config)?;
     let log = Log::start(&config);
     for e in bad {
@@ -69,12 +71,13 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
 
     let (writer, mut reports) = Writer::start(db)?;
     let shell = Shell::new(core, ensemble, env, auth, writer);
-    let mon_cfg = MessengerConfig::new(EntityName::mon(rank as i64), 0);
+    let lean = |cfg: MessengerConfig| MessengerConfig { lean: true, ..cfg };
+    let mon_cfg = lean(MessengerConfig::new(EntityName::mon(rank as i64), 0));
     let mon = Messenger::new(mon_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mon }));
     // Monitors speak on sessions of their own to each other; what must not be lost is repeated above the messenger.
     mon.set_policy(EntityType::MON, Policy::stateless_registered_server());
     let nonce = System::random_u64() as u32;
-    let mgr_cfg = MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce);
+    let mgr_cfg = lean(MessengerConfig::new(EntityName::new(EntityType::MGR, rank as i64), nonce));
     let mgr = Messenger::new(mgr_cfg, Rc::new(Side { shell: shell.clone(), role: MonRole::Mgr }));
     shell.set_messenger(mon.clone());
     if let Ok(hosts) = monc::conf::monitors(&config) {
@@ -95,7 +98,8 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     shell.start();
 
     let config = Rc::new(RefCell::new(config));
-    let asok = admin_socket(&shell, &config, log.clone());
+    let asok = admin::admin_socket(&shell, &config, log.clone());
+    shell.set_admin(asok.clone());
     let asok_path = config.borrow().str("admin_socket");
     let bound = if asok_path.is_empty() {
         None
@@ -162,27 +166,4 @@ async fn event_loop(
             bail!("this monitor takes no part any more: {why}");
         }
     }
-}
-
-/// The admin socket: stock's common commands, and the monitor's own through the core.
-fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> AdminSocket {
-    let asok = AdminSocket::new("16.2.15");
-    register_common(&asok, config, &PerfCounters::new(), Some(log), Rc::new(|_: &[String]| {}));
-    for (prefix, help) in [
-        ("mon_status", "report status of monitors"),
-        ("quorum_status", "report status of monitor quorum"),
-        ("sessions", "list existing sessions"),
-        ("status", "show cluster status"),
-        ("health", "show cluster health"),
-    ] {
-        let shell = Rc::downgrade(shell);
-        asok.register(prefix, help, move |cmd| match shell.upgrade() {
-            Some(shell) => match shell.local(cmd.to_string()) {
-                (0, _, out) => (0, String::from_utf8_lossy(&out).into_owned()),
-                (code, text, _) => (code.abs(), text),
-            },
-            None => (-108, "stopping".to_owned()),
-        });
-    }
-    asok
 }

@@ -59,6 +59,8 @@ pub struct MessengerConfig {
     pub data_bytes_max: u32,
     /// Connections we hold at most; more are closed on accept.
     pub connections_max: usize,
+    /// A peer that is silent costs no buffer: one is made when it sends. For a daemon with very many peers that say little.
+    pub lean: bool,
     /// Bytes held for one peer that does not read or acknowledge before its session is ended.
     pub out_bytes_max: u64,
     /// Time limits.
@@ -101,6 +103,7 @@ impl MessengerConfig {
             front_bytes_max: 64 << 20,
             data_bytes_max: 512 << 20,
             connections_max: 100_000,
+            lean: false,
             out_bytes_max: 1 << 30,
             timeouts: Timeouts::default(),
         }

@@ -125,6 +125,11 @@ async fn read_loop(m: Rc<MsgrInner>, t: TransportId, mut read: OwnedReadHalf) {
         if throttled && !m.throttle.is_open() {
             m.throttle.wait_open().await;
         }
+        if m.lean && buf.is_empty() {
+            buf = BytesMut::new();
+            // (An error shows at the read.)
+            let _ = read.readable().await;
+        }
         let missing = need.saturating_sub(buf.len());
         let free = buf.capacity() - buf.len();
         let big = missing >= OWN_BUFFER_BYTES;

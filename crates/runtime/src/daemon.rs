@@ -105,6 +105,14 @@ pub fn daemonize(config: &Config) -> Result<Role, StartError> {
     Ok(Role::Parent(status.code().unwrap_or(1)))
 }
 
+/// Lets this process open as many files as it may: a monitor holds two sockets for each OSD, and shells start programs with 1024.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // What is refused leaves the limit that there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 /// The pid file; removed when this goes, if it is still ours.
 #[derive(Debug)]
 pub struct PidFile {

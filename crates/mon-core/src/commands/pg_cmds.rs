@@ -303,6 +303,7 @@ fn ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
                 if primary { s.acting_primary == o } else { s.acting.contains(&o) || s.up.contains(&o) }
             })
         })
+        .map(|(pg, s)| (pg, &**s))
         .collect();
     let v: Vec<Value> = rows.iter().map(|(pg, s)| pg_json(**pg, s)).collect();
     let v = json!({"pg_ready": true, "pg_stats": v});
@@ -329,6 +330,7 @@ fn dump_stuck(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
                 || (any("degraded") && s.state & pg_state::DEGRADED != 0 && old(s.last_undegraded))
                 || (any("stale") && s.state & pg_state::STALE != 0 && old(s.last_unstale))
         })
+        .map(|(pg, s)| (pg, &**s))
         .collect();
     let v: Vec<Value> = rows.iter().map(|(pg, s)| pg_json(**pg, s)).collect();
     let v = json!({"pg_ready": true, "stuck_pg_stats": v});

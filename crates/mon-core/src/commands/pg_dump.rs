@@ -150,7 +150,7 @@ fn pools_json(core: &MonCore) -> Vec<Value> {
 }
 
 fn pg_list(core: &MonCore) -> Vec<(&PgId, &PgStat)> {
-    core.pgmap.pgs.iter().rev().collect()
+    core.pgmap.pgs.iter().rev().map(|(pg, s)| (pg, &**s)).collect()
 }
 
 fn all_json(core: &MonCore) -> Value {

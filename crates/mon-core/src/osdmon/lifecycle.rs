@@ -325,18 +325,6 @@ impl MonCore {
             return;
         }
         self.osd.creating.remove(&m.pgid.to_string());
-        if let Some(p) = self.osd.peek().pool(m.pgid.pool)
-            && p.has_flag(types::pool::flag::CREATING)
-            && !self
-                .osd
-                .creating
-                .next_all()
-                .keys()
-                .any(|k| k.split('.').next() == Some(&m.pgid.pool.0.to_string()))
-            && let Some(p) = self.osd.pool_mut(m.pgid.pool)
-        {
-            p.flags &= !types::pool::flag::CREATING;
-        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::kv::{Batch, Kv, num_key};
 use crate::table::Table;
 use bytes::Bytes;
 use denc::{DencError, Encode, Encoder, Features};
+use messages::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::interval_set::IntervalSet;
@@ -30,6 +31,8 @@ use types::osdmap::{OsdMap, OsdMapIncremental, state};
 use types::pool::PgPool;
 use types::{Epoch, OsdId, PgId, PoolId, SnapId, Utime, features};
 
+/// Where PGs that are being created are kept.
+const CREATING: &str = "osd/creating/";
 /// A full map is kept at every so many epochs.
 pub(crate) const FULL_EVERY: u32 = 16;
 /// Behind it the first epoch after a gap; the value is the last one before it.
@@ -61,6 +64,10 @@ pub struct OsdMon {
     pub metadata: Table<BTreeMap<String, String>>,
     /// PGs being created, by `pool.seed`.
     pub creating: Table<Creating>,
+    /// The committed ones of these by who is to create them.
+    pub to_create: BTreeMap<OsdId, BTreeSet<PgId>>,
+    /// Messages with maps up to the newest epoch, by first epoch and features: many sessions get the same.
+    pub(crate) made: BTreeMap<(u32, u64), (Message, u32)>,
     /// Snapshots that all PGs of a pool have purged, by pool.
     pub purged: Table<IntervalSet>,
     /// Reports of unreachable OSDs.
@@ -85,13 +92,22 @@ impl OsdMon {
         let first = kv.range("osdmap/full/").next().and_then(|(k, _)| k.parse().ok()).unwrap_or(map.epoch.0);
         let down_since = map.osds().filter(|o| map.is_down(*o)).map(|o| (o, now)).collect();
         let beacons = map.osds().filter(|o| map.is_up(*o)).map(|o| (o, (Epoch(0), now))).collect();
+        let creating = Table::<Creating>::load(CREATING, kv);
+        let mut to_create: BTreeMap<OsdId, BTreeSet<PgId>> = BTreeMap::new();
+        for (name, c) in creating.iter() {
+            if let (Ok(pg), Some(o)) = (name.parse::<PgId>(), c.acting_primary) {
+                to_create.entry(o).or_default().insert(pg);
+            }
+        }
         Ok(OsdMon {
             map,
             first,
             gaps: Table::load(GAP, kv),
             next: None,
             metadata: Table::load("osd/metadata/", kv),
-            creating: Table::load("osd/creating/", kv),
+            creating,
+            to_create,
+            made: BTreeMap::new(),
             purged: Table::load("osd/purged/", kv),
             failures: Failures::default(),
             down_since,
@@ -136,6 +152,7 @@ impl OsdMon {
     pub fn stage(&mut self, batch: &mut Batch, now: Utime) {
         self.metadata.stage(batch);
         self.purged.stage(batch);
+        self.end_creating();
         if let Some(mut next) = self.next.take() {
             prune_temps(&mut next);
             let moved = !Arc::ptr_eq(&next.crush, &self.map.crush)
@@ -154,6 +171,22 @@ impl OsdMon {
         self.creating.stage(batch);
     }
 
+    /// Pools whose PGs have all been created are not being created any more.
+    fn end_creating(&mut self) {
+        if !self.creating.is_dirty() {
+            return;
+        }
+        let is_new = |id: &PoolId| self.new_creating.iter().any(|pg| pg.pool == *id);
+        let left = |id: &PoolId| self.creating.next_names(&format!("{}.", id.0)).next().is_some();
+        let pools = self.peek().pools.iter().filter(|(_, p)| p.has_flag(types::pool::flag::CREATING));
+        let done: Vec<PoolId> = pools.map(|(id, _)| *id).filter(|id| !is_new(id) && !left(id)).collect();
+        for id in done {
+            if let Some(p) = self.pool_mut(id) {
+                p.flags &= !types::pool::flag::CREATING;
+            }
+        }
+    }
+
     fn stage_inc(&mut self, batch: &mut Batch, mut inc: OsdMapIncremental, now: Utime) {
         let mut m = self.map.clone();
         m.crc = None;
@@ -162,19 +195,28 @@ impl OsdMon {
             panic!("incremental {} does not apply to its own map: {e}", inc.epoch);
         }
         let full = m.to_bytes(STORED);
-        inc.full_crc = m.crc_for(STORED);
+        // (The map's own crc is its last field.)
+        inc.full_crc = full.last_chunk().map_or(0, |b| u32::from_le_bytes(*b));
         let epoch = inc.epoch.0;
         batch.put(num_key("osdmap/inc/", epoch.into()), encode_with(&inc, STORED));
         batch.put(num_key("osdmap/full/", epoch.into()), full);
         if epoch > 1 && !(epoch - 1).is_multiple_of(FULL_EVERY) && epoch - 1 != self.first {
             batch.delete(num_key("osdmap/full/", u64::from(epoch - 1)));
         }
-        for (name, mut c) in self.creating.next_all() {
-            if let Ok(pg) = name.parse()
-                && c.follow(pg, &self.map, &m)
-            {
-                self.creating.set(name, c);
+        let everywhere = moves_pgs(&inc);
+        if everywhere || !inc.new_pools.is_empty() {
+            let mut moved = Vec::new();
+            for name in self.creating.next_names("") {
+                let (Ok(pg), Some(c)) = (name.parse::<PgId>(), self.creating.next(name)) else { continue };
+                if !everywhere && !inc.new_pools.contains_key(&pg.pool) {
+                    continue;
+                }
+                let mut c = c.clone();
+                if c.follow(pg, &self.map, &m) {
+                    moved.push((name.to_owned(), c));
+                }
             }
+            moved.into_iter().for_each(|(name, c)| self.creating.set(name, c));
         }
         for pg in std::mem::take(&mut self.new_creating) {
             if m.pools.contains_key(&pg.pool) {
@@ -182,12 +224,8 @@ impl OsdMon {
             }
         }
         for pool in &inc.old_pools {
-            let gone: Vec<String> = self
-                .creating
-                .next_all()
-                .into_keys()
-                .filter(|k| k.split('.').next() == Some(&pool.0.to_string()))
-                .collect();
+            let gone: Vec<String> =
+                self.creating.next_names(&format!("{}.", pool.0)).map(str::to_owned).collect();
             for k in gone {
                 self.creating.remove(&k);
             }
@@ -221,8 +259,9 @@ impl OsdMon {
     pub fn commit(&mut self, batch: &Batch) -> bool {
         self.metadata.commit(batch);
         self.purged.commit(batch);
-        self.creating.commit(batch);
+        self.commit_creating(batch);
         self.gaps.commit(batch);
+        self.made.clear();
         // Trimmed history begins at the last incremental that went: its full map stays.
         let trimmed =
             batch.changes.range("osdmap/inc/".to_owned()..).take_while(|(k, _)| k.starts_with("osdmap/inc/"));
@@ -240,6 +279,26 @@ impl OsdMon {
         }
         self.map = map;
         true
+    }
+
+    fn commit_creating(&mut self, batch: &Batch) {
+        let changes = batch.changes.range(CREATING.to_owned()..);
+        let names: Vec<&str> = changes.map_while(|(k, _)| k.strip_prefix(CREATING)).collect();
+        let who = |t: &Table<Creating>, name: &str| {
+            t.get(name).and_then(|c| Some((c.acting_primary?, name.parse::<PgId>().ok()?)))
+        };
+        for (osd, pg) in names.iter().filter_map(|n| who(&self.creating, n)) {
+            if let Some(pgs) = self.to_create.get_mut(&osd) {
+                pgs.remove(&pg);
+                if pgs.is_empty() {
+                    self.to_create.remove(&osd);
+                }
+            }
+        }
+        self.creating.commit(batch);
+        for (osd, pg) in names.iter().filter_map(|n| who(&self.creating, n)) {
+            self.to_create.entry(osd).or_default().insert(pg);
+        }
     }
 
     /// Where history goes on for someone who has maps up to the one before `epoch`, when `epoch` is in a gap or just behind one: the map
@@ -316,6 +375,24 @@ impl OsdMon {
         }
         Some(encode_with(&inc, encoding_for(peer)))
     }
+}
+
+/// True when PGs of any pool may be elsewhere, or in another interval, after this.
+fn moves_pgs(inc: &OsdMapIncremental) -> bool {
+    !inc.fullmap.is_empty()
+        || !inc.crush.is_empty()
+        || inc.new_max_osd.is_some()
+        || !inc.new_state.is_empty()
+        || !inc.new_up_client.is_empty()
+        || !inc.new_weight.is_empty()
+        || !inc.new_pg_temp.is_empty()
+        || !inc.new_primary_temp.is_empty()
+        || !inc.new_primary_affinity.is_empty()
+        || !inc.new_pg_upmap.is_empty()
+        || !inc.old_pg_upmap.is_empty()
+        || !inc.new_pg_upmap_items.is_empty()
+        || !inc.old_pg_upmap_items.is_empty()
+        || inc.change_stretch_mode.is_some()
 }
 
 fn same_encoding(peer: Features) -> bool {

@@ -2,15 +2,18 @@
 
 use crate::core::{AfterCommit, MonCore};
 use crate::event::{Role, SessionId};
+use denc::Features;
 use messages::osd_mon::PgCreateExtra;
 use messages::{MOsdMap, MOsdPgCreate2, Message};
 use std::collections::BTreeMap;
-use types::{Epoch, OsdId, PgId, SpgId};
+use types::{Epoch, OsdId, SpgId};
 
 /// Maps in one message (`osd_map_message_max`).
 const MAPS_MAX: u32 = 40;
 /// Bytes of maps in one message (`osd_map_message_max_bytes`).
 const MAP_BYTES_MAX: usize = 10 << 20;
+/// Encoded messages that are kept for others who need the same.
+const MADE_MAX: usize = 8;
 
 impl MonCore {
     /// Sends the newest full map.
@@ -44,47 +47,64 @@ impl MonCore {
         let newest = self.osd.map.epoch.0;
         let mut at = first.max(1);
         while at <= newest {
-            let mut m = MOsdMap {
-                fsid: self.fsid(),
-                oldest: Epoch(self.osd.first),
-                newest: Epoch(newest),
-                ..MOsdMap::default()
-            };
-            let mut bytes = 0;
-            if let Some(behind) = self.osd.jump(at.max(self.osd.first)) {
-                // What is missing there is missing for good: the receiver is told so, and goes on from a full map.
-                at = behind;
-                m.oldest = Epoch(behind);
-                if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
-                    bytes += b.len();
-                    m.maps.insert(Epoch(at), b);
-                }
-                at += 1;
-            } else if at <= self.osd.first {
-                at = self.osd.first;
-                if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
-                    bytes += b.len();
-                    m.maps.insert(Epoch(at), b);
-                }
-                at += 1;
-            }
-            let mut n = 0;
-            while at <= newest && n < MAPS_MAX && bytes < MAP_BYTES_MAX {
-                let Some(b) = self.osd.inc_bytes(&self.kv, at, f) else { break };
-                bytes += b.len();
-                m.incremental_maps.insert(Epoch(at), b);
-                at += 1;
-                n += 1;
-            }
-            if m.maps.is_empty() && m.incremental_maps.is_empty() {
-                return self.send_full_osdmap(id);
-            }
-            self.send(id, Message::new(&m, f));
-            self.note_epoch(id, at - 1);
+            let Some((msg, next)) = self.maps_from(at, f) else { return self.send_full_osdmap(id) };
+            self.send(id, msg);
+            self.note_epoch(id, next - 1);
+            at = next;
             if once {
                 break;
             }
         }
+    }
+
+    /// One message with the maps from `first` on, as many as it may hold, and the epoch behind it. Encoded once for all who need the same.
+    fn maps_from(&mut self, first: u32, f: Features) -> Option<(Message, u32)> {
+        let key = (first, f.0);
+        if let Some((msg, next)) = self.osd.made.get(&key) {
+            return Some((msg.clone(), *next));
+        }
+        let newest = self.osd.map.epoch.0;
+        let mut m = MOsdMap {
+            fsid: self.fsid(),
+            oldest: Epoch(self.osd.first),
+            newest: Epoch(newest),
+            ..MOsdMap::default()
+        };
+        let (mut at, mut bytes) = (first, 0);
+        if let Some(behind) = self.osd.jump(at.max(self.osd.first)) {
+            // What is missing there is missing for good: the receiver is told so, and goes on from a full map.
+            at = behind;
+            m.oldest = Epoch(behind);
+            if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
+                bytes += b.len();
+                m.maps.insert(Epoch(at), b);
+            }
+            at += 1;
+        } else if at <= self.osd.first {
+            at = self.osd.first;
+            if let Some(b) = self.osd.full_bytes(&self.kv, at, f) {
+                bytes += b.len();
+                m.maps.insert(Epoch(at), b);
+            }
+            at += 1;
+        }
+        let mut n = 0;
+        while at <= newest && n < MAPS_MAX && bytes < MAP_BYTES_MAX {
+            let Some(b) = self.osd.inc_bytes(&self.kv, at, f) else { break };
+            bytes += b.len();
+            m.incremental_maps.insert(Epoch(at), b);
+            at += 1;
+            n += 1;
+        }
+        if m.maps.is_empty() && m.incremental_maps.is_empty() {
+            return None;
+        }
+        let msg = Message::new(&m, f);
+        if self.osd.made.len() >= MADE_MAX {
+            self.osd.made.clear();
+        }
+        self.osd.made.insert(key, (msg.clone(), at));
+        Some((msg, at))
     }
 
     /// Sends the maps from `first` on when what is staged was committed: the next epoch goes with it.
@@ -122,23 +142,20 @@ impl MonCore {
     pub(crate) fn check_pg_creates_sub(&mut self, id: SessionId) {
         let Some(s) = self.sessions.get(&id) else { return };
         let Some(osd) = s.osd_id().filter(|_| s.subs.contains_key("osd_pg_creates")) else { return };
-        if self.osd.creating.is_empty() {
-            return;
-        }
+        let Some(pgs) = self.osd.to_create.get(&OsdId(osd)) else { return };
         let mut m = MOsdPgCreate2 { epoch: self.osd.map.epoch, ..MOsdPgCreate2::default() };
         let mut told = Vec::new();
-        for (name, c) in self.osd.creating.iter() {
-            let Ok(pg) = name.parse::<PgId>() else { continue };
+        for pg in pgs {
+            let Some(c) = self.osd.creating.get(&pg.to_string()) else { continue };
             // Told once in each interval: in an earlier one it may have found that it was not its business.
-            if c.acting_primary != Some(OsdId(osd)) || s.creates_sent.get(&pg) == Some(&c.same_interval_since)
-            {
+            if s.creates_sent.get(pg) == Some(&c.same_interval_since) {
                 continue;
             }
-            let spg = SpgId::replicated(pg);
+            let spg = SpgId::replicated(*pg);
             m.pgs.insert(spg, (c.epoch, c.stamp));
             let extra = PgCreateExtra { history: c.history(), past_intervals: c.past.clone() };
             m.pg_extra.insert(spg, extra);
-            told.push((pg, c.same_interval_since));
+            told.push((*pg, c.same_interval_since));
         }
         if m.pgs.is_empty() {
             return;

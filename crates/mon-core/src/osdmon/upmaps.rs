@@ -148,6 +148,15 @@ impl Load {
             weight.iter().map(|(o, w)| (*o, if sum > 0.0 { copies * w / sum } else { 0.0 })).collect();
         Load { pgs, share }
     }
+    /// A copy went from one OSD to another. (To place all PGs again would take long where there are many.)
+    fn moved(&mut self, pg: PgId, from: OsdId, to: OsdId) {
+        if let Some(list) = self.pgs.get_mut(&from) {
+            list.retain(|p| *p != pg);
+        }
+        if let Some(list) = self.pgs.get_mut(&to) {
+            list.insert(list.partition_point(|p| *p < pg), pg);
+        }
+    }
     fn deviation(&self, o: OsdId) -> f64 {
         self.pgs.get(&o).map_or(0.0, |l| l.len() as f64) - self.share.get(&o).copied().unwrap_or(0.0)
     }
@@ -164,27 +173,34 @@ impl Load {
 pub fn optimize(m: &mut OsdMap, pools: &[PoolId], limits: Limits) -> usize {
     let pools: Vec<(PoolId, Reach)> = pools.iter().filter_map(|p| Some((*p, reach(m, *p)?))).collect();
     let mut made = 0;
+    let mut load = Load::of(m, &pools);
     while made < limits.changes {
-        let load = Load::of(m, &pools);
         let ranked = load.ranked();
         let worst = ranked.iter().map(|(_, d)| d.abs()).fold(0.0, f64::max);
-        if worst <= limits.deviation || !step(m, &pools, &load, &ranked) {
+        if worst <= limits.deviation {
             break;
         }
+        let Some((pg, from, to)) = step(m, &pools, &load, &ranked) else { break };
+        load.moved(pg, from, to);
         made += 1;
     }
     made
 }
 
-/// One move, or none when nothing helps.
-fn step(m: &mut OsdMap, pools: &[(PoolId, Reach)], load: &Load, ranked: &[(OsdId, f64)]) -> bool {
+/// One move of a PG from one OSD to another, or none when nothing helps.
+fn step(
+    m: &mut OsdMap,
+    pools: &[(PoolId, Reach)],
+    load: &Load,
+    ranked: &[(OsdId, f64)],
+) -> Option<(PgId, OsdId, OsdId)> {
     for (from, over) in ranked.iter().filter(|(_, d)| *d > 0.0) {
         // An upmap that brought a PG here is taken back first: fewer exceptions are better.
         for pg in load.pgs.get(from).into_iter().flatten() {
             let Some(items) = m.pg_upmap_items.get(pg) else { continue };
             let Some((back, _)) = items.iter().find(|(_, to)| to == from).copied() else { continue };
             if over - load.deviation(back) >= 2.0 && apply(m, pools, *pg, *from, back) {
-                return true;
+                return Some((*pg, *from, back));
             }
         }
         for (to, under) in ranked.iter().rev().take_while(|(_, d)| *d < 0.0) {
@@ -194,12 +210,12 @@ fn step(m: &mut OsdMap, pools: &[(PoolId, Reach)], load: &Load, ranked: &[(OsdId
             }
             for pg in load.pgs.get(from).into_iter().flatten() {
                 if apply(m, pools, *pg, *from, *to) {
-                    return true;
+                    return Some((*pg, *from, *to));
                 }
             }
         }
     }
-    false
+    None
 }
 
 /// Moves a PG's copy from one OSD to another by changing its upmap items, if the rule allows the result.
