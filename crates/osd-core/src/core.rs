@@ -158,6 +158,16 @@ pub(crate) struct MgrState {
     pub journal: Times,
 }
 
+impl MgrState {
+    /// The process's options, once after each change of them; else nothing.
+    pub(crate) fn news_of_config(&mut self) -> bytes::Bytes {
+        match std::mem::take(&mut self.config.1) {
+            true => self.config.0.clone(),
+            false => bytes::Bytes::new(),
+        }
+    }
+}
+
 impl OsdCore {
     /// Starts from a store that `--mkfs` made. Times are the wall clock and the host's monotonic clock.
     /// PGs are loaded and brought to the newest stored map.

@@ -39,9 +39,7 @@ impl OsdCore {
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
             // (Two maps, of the options that are set and of those of the monitors that are not obeyed: a stock manager that finds only one dies of it.)
-            config: std::mem::take(&mut self.mgr.config.1)
-                .then(|| self.mgr.config.0.clone())
-                .unwrap_or_default(),
+            config: self.mgr.news_of_config(),
             // An empty map: the monitors know stock's defaults.
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
@@ -194,9 +192,7 @@ impl OsdCore {
             undeclare_types,
             packed,
             daemon_health_metrics: vec![metric],
-            config: std::mem::take(&mut self.mgr.config.1)
-                .then(|| self.mgr.config.0.clone())
-                .unwrap_or_default(),
+            config: self.mgr.news_of_config(),
             ..MMgrReport::default()
         };
         self.send_mgr(&report);
