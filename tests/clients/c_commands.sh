@@ -85,6 +85,29 @@ say "ceph -w shows what is logged"
 timeout 30 ceph -w > "$T/watch" 2>/dev/null & watch=$!
 for i in $(seq 25); do ceph log "seen-by-watchers $i"; grep -q 'seen-by-watchers' "$T/watch" && break; done
 kill $watch 2>/dev/null || true; grep -q 'seen-by-watchers' "$T/watch" || die "ceph -w did not show a log entry"
+say "what is told to one monitor"
+M=mon.$(ceph mon dump -f json 2>/dev/null | json 'd["mons"][0]["name"]')
+ceph tell $M help > "$T/help"; grep -q '^config diff get' "$T/help" && grep -q '^sync_force' "$T/help" || die "tell help: $(cat "$T/help")"
+expect_fail 1 'are you SURE|EPERM' ceph tell $M sync_force
+ceph tell $M injectargs '--mon_pg_warn_min_objects 10K' >/dev/null 2>&1
+same "$(ceph tell $M config get mon_pg_warn_min_objects | json 'd["mon_pg_warn_min_objects"]')" 10000
+expect_fail 22 'mon_pg_warn_min_objects' ceph tell $M injectargs '--mon_pg_warn_min_objects 10F'
+ceph tell $M config unset mon_pg_warn_min_objects >/dev/null
+ceph tell 'mon.*' injectargs '--mon-debug-deprecated-as-obsolete' >/dev/null 2>&1
+expect_fail 95 'command is obsolete' ceph config-key list
+ceph tell 'mon.*' injectargs '--no-mon-debug-deprecated-as-obsolete' >/dev/null 2>&1; ceph config-key list >/dev/null
+ceph tell $M sessions >/dev/null
+for n in $(seq 40); do ceph log last 50 debug audit | grep -q "$M .*cmd='sessions' args=\[\]: dispatch" && break; [ "$n" -lt 40 ] || die "no trace of tell sessions in the log"; done
+says "setting feature 'mon_feature_t([kraken])'" ceph mon feature set kraken --yes-i-really-mean-it
+expect_fail 2 "unknown feature 'abcd'" ceph mon feature set abcd
+expect_fail 22 'You cannot disallow monitors' ceph mon add disallowed_leader "${M#mon.}"
+say "a PG peers anew; pools that are not scrubbed are told of; reports can be waited for"
+ceph pg repeer $P.3 >/dev/null 2>&1
+for n in $(seq 100); do [ "$(ceph osd dump -f json | json 'len(d["pg_temp"])')" = 0 ] && break; [ "$n" -lt 100 ] || die "pg_temp stays: $(ceph osd dump | grep pg_temp)"; done
+expect_fail 2 "does not exist" ceph pg repeer 0.0
+ceph osd pool set cp noscrub 1 2>/dev/null; ceph health detail | grep -q 'Pool cp has noscrub flag' || die "$(ceph health detail)"
+ceph osd pool set cp noscrub 0 2>/dev/null
+seq=$(ceph tell osd.0 flush_pg_stats); for n in $(seq 50); do [ "$(ceph osd last-stat-seq osd.0)" -ge "$seq" ] && break; [ "$n" -lt 50 ] || die "report $seq of osd.0 did not come"; done
 say "read rights reach no secret"
 ceph auth get-or-create client.ro mon 'allow r' mgr 'allow r' -o "$T/ro.keyring"
 ro() { ceph --id ro --keyring "$T/ro.keyring" "$@"; }

@@ -61,6 +61,12 @@ say "the leader is stopped, and goes on"
 l=$(leader); kill -STOP "$(pid "$l")"
 # (A client that is connected to the stopped one itself finds out by its own timeout of 30 s, as with stock's monitors.)
 goes_on "SIGSTOP of the leader mon.$l" new; kill -CONT "$(pid "$l")"; wait_quorum a,b,c; goes_on "SIGCONT of mon.$l"
+say "the leader is told to leave, and to come back"
+l=$(leader); ceph daemon "$D/run/mon.$l.asok" quorum exit | grep -q "stopped responding" || die "quorum exit"
+same "$(ceph daemon "$D/run/mon.$l.asok" mon_status | json 'd["state"]')" electing
+goes_on "quorum exit of mon.$l" new; quorum | grep -q "$l" && die "mon.$l left, and the quorum is $(quorum)"
+ceph daemon "$D/run/mon.$l.asok" quorum enter | grep -q "started responding" || die "quorum enter"
+wait_quorum a,b,c; goes_on "quorum enter of mon.$l"
 say "a follower is killed"
 l=$(leader); for f in a b c; do [ "$f" = "$l" ] || break; done
 kill -9 "$(pid "$f")"; goes_on "kill -9 of mon.$f"

@@ -10,8 +10,9 @@ trap 'status=$?; set +e; [ $status = 0 ] || tail -n 8 "$D"/log/*.log "$T"/*.out 
 up() { "$L" up --dir "$D" "$@" > "$T/up.out" 2>&1 || die "up: $(cat "$T/up.out")"; }
 kill_all() { local p n; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev/null || true; done
   for p in "$D"/run/*.pid; do for n in $(seq 300); do kill -0 "$(cat "$p")" 2>/dev/null || break; sleep 0.1; done; done; }
-health_ok() { local n; for n in $(seq 300); do timeout 20 ceph health 2>/dev/null | grep -q "^HEALTH_OK" && return 0; sleep 0.2; done; die "health: $(ceph health detail)"; }
-clean() { local n; for n in $(seq 300); do [ "$(timeout 20 ceph pg stat 2>/dev/null | grep -cE "^$1 pgs: $1 active\+clean;")" = 1 ] && return 0; sleep 0.2; done; die "pgs: $(ceph pg stat)"; }
+why() { echo "$1"; ceph health detail; "$L" status --dir "$D"; ceph pg dump pgs_brief 2>/dev/null | grep -v "active+clean "; }
+health_ok() { local end=$((SECONDS + 90)); until timeout 20 ceph health 2>/dev/null | grep -q "^HEALTH_OK"; do [ $SECONDS -lt $end ] || die "$(why health)"; sleep 0.2; done; }
+clean() { local end=$((SECONDS + 90)); until timeout 20 ceph pg stat 2>/dev/null | grep -qE "^$1 pgs: $1 active\+clean;"; do [ $SECONDS -lt $end ] || die "$(why "not $1 clean pgs")"; sleep 0.2; done; }
 rebuild() { "$L" mon rebuild --dir "$D" "$@"; }
 up --mons 3 --osds 3 --osd-size 4G; export CEPH_CONF=$D/ceph.conf
 say "a cluster with pools, rules, an image with a snapshot, users, an upmap, options"

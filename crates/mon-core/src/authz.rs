@@ -1,6 +1,6 @@
 //! The one place where messages, subscriptions and commands are allowed: a table, default deny.
 
-use crate::commands::{Args, FLAG_MGR, FLAG_TELL, Signature, signature};
+use crate::commands::{Args, FLAG_MGR, FLAG_TELL, Signature, is_of_process, signature};
 use crate::event::{Peer, Role};
 use cephx::caps::{MgrCap, MonCap, R, W, X};
 use messages::kinds;
@@ -185,7 +185,8 @@ pub enum Way {
 /// Is a command known to whom it is sent? The manager's service knows the manager's commands only, and `tell` those of the
 /// daemon itself: caps at the one are no caps at the other.
 pub fn known(role: Role, way: Way, prefix: &str) -> bool {
-    signature(prefix).is_some_and(|s| knows(role, way, s))
+    let of_process = (role, way) == (Role::Mon, Way::Tell) && is_of_process(prefix);
+    of_process || signature(prefix).is_some_and(|s| knows(role, way, s))
 }
 
 /// The same for a row of the table.
@@ -193,13 +194,16 @@ pub(crate) fn knows(role: Role, way: Way, sig: &Signature) -> bool {
     match (role, way) {
         (Role::Local, _) | (Role::Mon, Way::Service) => true,
         (Role::Mgr, Way::Service) => sig.flags & FLAG_MGR != 0,
-        (Role::Mon, Way::Tell) => sig.flags & FLAG_TELL == FLAG_TELL,
+        (Role::Mon, Way::Tell) => sig.flags & FLAG_TELL == FLAG_TELL || is_of_process(sig.prefix),
         (Role::Mgr, Way::Tell) => sig.prefix == "version",
     }
 }
 
 /// The check of every command, by the table of signatures; what is not in the table is refused.
 pub fn command(peer: &Peer, way: Way, a: &Args) -> bool {
+    if (peer.role, way) == (Role::Mon, Way::Tell) && is_of_process(&a.prefix) {
+        return mon_capable(peer, "mon", &a.prefix, &cap_args(a), R | W | X);
+    }
     let Some(sig) = signature(&a.prefix).filter(|_| known(peer.role, way, &a.prefix)) else { return false };
     let op = sig.perm.chars().fold(0, |op, c| {
         op | match c {

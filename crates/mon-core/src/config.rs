@@ -64,10 +64,15 @@ fn number(text: &str) -> Option<f64> {
 }
 
 impl crate::core::MonCore {
-    /// An option of this monitor as a number: from the cluster's configuration, else from its own, else stock's default.
+    /// An option of this monitor as a number: as it was set while running, from the cluster's configuration, else from its own, else stock's default.
     pub(crate) fn live_num(&self, name: &str) -> f64 {
         let central = self.config.effective(&format!("mon.{}", self.name()), "", "");
         let own = || number(&self.cfg.opt(name));
+        if self.overridden.contains(name)
+            && let Some(n) = own()
+        {
+            return n;
+        }
         let default = || crate::options::find(name).and_then(|o| number(o.default));
         central.get(name).and_then(|v| number(&v.1)).or_else(own).or_else(default).unwrap_or(0.0)
     }

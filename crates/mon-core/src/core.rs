@@ -32,7 +32,7 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
@@ -147,6 +147,8 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
+    /// Options that were set while running (`injectargs`, `tell config set`).
+    pub(crate) overridden: BTreeSet<String>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -216,6 +218,7 @@ impl MonCore {
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
+            overridden: BTreeSet::new(),
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -321,6 +324,13 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
+            MonEvent::OptionChanged { name, value, overridden } => {
+                match overridden {
+                    true => drop(self.overridden.insert(name.clone())),
+                    false => drop(self.overridden.remove(&name)),
+                }
+                self.cfg.options.insert(name, value);
+            }
         }
     }
 
@@ -370,7 +380,9 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
-        if !leader::answers_alone(&msg) {
+        // What is told to this very daemon concerns nobody else.
+        let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
+        if !told && !leader::answers_alone(&msg) {
             if !self.can_serve() {
                 return self.defer(MonEvent::Message(id, msg));
             }
@@ -389,7 +401,7 @@ impl MonCore {
                 return;
             }
         }
-        if self.in_flight.is_some() && self.wants_to_write(&msg) {
+        if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
         if let Err(e) = self.dispatch(id, &msg) {
@@ -455,6 +467,7 @@ impl MonCore {
         if self.in_flight.is_some() && writes {
             return self.defer(MonEvent::LocalCommand { token, command });
         }
+        self.audit_own(&command);
         let ctx = commands::Ctx {
             entity: "client.admin".into(),
             role: Role::Local,

@@ -4,8 +4,8 @@ use crate::authz;
 use crate::commands::{self, Ctx};
 use crate::core::{AfterCommit, MonCore};
 use crate::done::Asked;
-use crate::event::{Role, SessionId};
-use crate::mgrmon::Daemon;
+use crate::event::{MonEffect, Role, SessionId};
+use crate::mgrmon::{Daemon, DaemonConfig};
 use crate::session::SUBS_MAX;
 use denc::DencError;
 use messages::{
@@ -94,6 +94,7 @@ impl MonCore {
                 "mgrmap" => self.check_mgrmap_sub(id),
                 "osdmap" => self.check_osdmap_sub(id),
                 "osd_pg_creates" => self.check_pg_creates_sub(id),
+                w if w.starts_with("log-") => self.send_newest_log(id),
                 w => self.check_fsmap_sub(id, w),
             }
         }
@@ -186,6 +187,22 @@ impl MonCore {
             }
         }
         for (id, m) in out {
+            self.send(id, m);
+        }
+    }
+
+    /// Who begins to watch the log is told its newest entry, as by stock.
+    fn send_newest_log(&mut self, id: SessionId) {
+        let (fsid, version) = (self.fsid(), self.version());
+        let Some(s) = self.sessions.get(&id) else { return };
+        let begins = |(k, sub): (&String, &messages::mon::SubItem)| {
+            let level = k.strip_prefix("log-").and_then(crate::log::parse_level)?;
+            (sub.start == 0).then_some(level)
+        };
+        let Some(level) = s.subs.iter().find_map(begins) else { return };
+        let entries: Vec<LogEntry> = self.log.last(1, level, "*").into_iter().cloned().collect();
+        if !entries.is_empty() {
+            let m = Message::new(&MLog { paxos: PaxosHeader::new(version), fsid, entries }, s.features());
             self.send(id, m);
         }
     }
@@ -284,6 +301,24 @@ impl MonCore {
         // Without a cluster id it is an old client's command to the manager's service.
         if ctx.role != Role::Mgr || !m.fsid.is_zero() {
             ctx.way = authz::Way::Tell;
+        }
+        if ctx.role == Role::Mon
+            && let Ok(args) = commands::Args::parse(&m.cmd)
+        {
+            let peer = self.sessions.get(&id).map(|s| &s.peer);
+            let allowed = peer.is_some_and(|p| authz::command(p, authz::Way::Tell, &args));
+            let text = m.cmd.concat();
+            if allowed {
+                self.audit_own(&text);
+            }
+            if commands::is_of_process(&args.prefix) {
+                if allowed {
+                    return self.effects.push(MonEffect::Tell { session: id, tid, command: text });
+                }
+                let r = types::Errno::EACCES.negated();
+                let r = MCommandReply { r, rs: "insufficient caps".to_owned(), data: bytes::Bytes::new() };
+                return self.reply(id, &r, tid);
+            }
         }
         let (out, wait) = commands::run(self, &m.cmd, &ctx);
         let r = MCommandReply { r: out.ret, rs: out.outs, data: out.data };
@@ -408,7 +443,8 @@ impl MonCore {
             name => format!("{name}.{}", m.daemon_name),
         };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
-        let d = Daemon { name, metadata, service, status, since: self.now, gid, ..Daemon::default() };
+        let config = DaemonConfig::read(&m.config).unwrap_or_default();
+        let d = Daemon { name, metadata, service, status, since: self.now, gid, config, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
         // Clients that are no service may count what they like: it is shown nowhere (a threshold above every priority).
         let daemon = !matches!(s_kind, EntityType::CLIENT) || service;
@@ -429,7 +465,10 @@ impl MonCore {
         };
         if !readable {
             // It declares and counts otherwise than we do: it starts anew.
-            return self.effects.push(crate::event::MonEffect::Close(id));
+            return self.effects.push(MonEffect::Close(id));
+        }
+        if let Some(config) = DaemonConfig::read(&m.config) {
+            d.config = config;
         }
         if let Some(osd) = osd {
             self.slow_disks.take(OsdId(osd), &d.counters, now);

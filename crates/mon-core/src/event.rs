@@ -200,6 +200,15 @@ pub enum MonEvent {
     },
     /// Someone ran out of global ids: the next batch must be reserved.
     NeedGlobalIds,
+    /// An option of this process has another value now.
+    OptionChanged {
+        /// Its name.
+        name: String,
+        /// The value in force.
+        value: String,
+        /// It was set while running: it goes before the cluster's configuration.
+        overridden: bool,
+    },
 }
 
 /// What must be done.
@@ -245,6 +254,17 @@ pub enum MonEffect {
     },
     /// Entities, keys or rotating keys changed: whoever caches them looks again.
     AuthChanged,
+    /// A `tell` that the process itself answers, on this session (its asker has been found to be allowed to).
+    Tell {
+        /// The session.
+        session: SessionId,
+        /// The request's transaction.
+        tid: u64,
+        /// JSON.
+        command: String,
+    },
+    /// Take part in the quorum, or be silent to the other monitors.
+    TakePart(bool),
     /// The feature bits that peers of the monitor must have changed (they follow from the OSDMap).
     RequireFeatures(u64),
 }

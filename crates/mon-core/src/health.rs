@@ -12,6 +12,7 @@ use std::time::Duration;
 use types::logentry::LogPrio;
 use types::osdmap::{flag, state};
 use types::pgstat::pg_state;
+use types::pool::flag as pool_flag;
 use types::{OsdId, Utime};
 
 /// How bad.
@@ -362,6 +363,21 @@ impl MonCore {
     fn pool_checks(&self, b: &mut Builder) {
         let m = &self.osd.map;
         let name = |id| m.pool_name(id).unwrap_or_default().to_owned();
+        let mut set = Vec::new();
+        let mut detail = Vec::new();
+        let bits = [(pool_flag::NOSCRUB, "noscrub"), (pool_flag::NODEEP_SCRUB, "nodeep-scrub")];
+        for (bit, word) in bits {
+            set.extend(m.pools.values().any(|p| p.flags & bit != 0).then_some(word));
+        }
+        for (id, p) in m.pools.iter() {
+            let has = bits.iter().filter(|(bit, _)| p.flags & bit != 0);
+            detail.extend(has.map(|(_, word)| format!("Pool {} has {word} flag", name(*id))));
+        }
+        if !set.is_empty() {
+            let text = format!("Some pool(s) have the {} flag(s) set", set.join(", "));
+            // No warning, with stock neither.
+            b.add("POOL_SCRUB_FLAGS", Severity::Ok, text, 0, detail);
+        }
         let mixed = self.mixed_pools();
         if !mixed.is_empty() {
             let text =

@@ -12,6 +12,31 @@ use types::{AddrVec, Epoch, Utime};
 
 const MAP_KEY: &str = "mgr/map";
 
+/// What a daemon says of its options that are not at their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// By option: the value of each source (`CONF_*` of stock), the highest in force.
+    pub values: BTreeMap<String, BTreeMap<i32, String>>,
+    /// Options that it cannot take from the central configuration.
+    pub ignored: BTreeMap<String, String>,
+}
+
+impl DaemonConfig {
+    /// Reads what [`messages::MMgrOpen`] and [`messages::MMgrReport`] carry; nothing when nothing changed, or when it does not decode.
+    pub fn read(bytes: &bytes::Bytes) -> Option<DaemonConfig> {
+        let mut d = Decoder::new(bytes);
+        let values = d.get().ok()?;
+        // Our own OSDs of an earlier release say nothing of these.
+        let ignored = d.get().unwrap_or_default();
+        Some(DaemonConfig { values, ignored })
+    }
+    /// Stock's word for a source.
+    pub fn source(level: i32) -> &'static str {
+        const NAMES: [&str; 7] = ["default", "mon", "file", "env", "cmdline", "override", "final"];
+        usize::try_from(level).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("???")
+    }
+}
+
 /// A daemon that opened a session with the manager.
 #[derive(Clone, Debug, Default)]
 pub struct Daemon {
@@ -27,6 +52,8 @@ pub struct Daemon {
     pub since: Utime,
     /// Global id.
     pub gid: u64,
+    /// Its options, as it told them last.
+    pub config: DaemonConfig,
     /// Requests that have been slow for long, as last reported.
     pub slow_ops: u64,
     /// Seconds that the oldest of them has been waiting.

@@ -121,6 +121,7 @@ fn parse_value(opt: &Opt, value: &str) -> Result<String, String> {
         "bool" => match value.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok("true".into()),
             "false" | "0" | "no" | "off" => Ok("false".into()),
+            number if number.parse::<i64>().is_ok() => Ok("true".into()),
             _ => Err(format!("error parsing value: Expected option value to be integer, got '{value}'")),
         },
         "float" => value
@@ -195,6 +196,9 @@ mod tests {
     fn refuses_what_is_out_of_bounds_as_stock_does() {
         let e = |name: &str, value: &str| check(&find(name).unwrap(), value).unwrap_err();
         let text = |t: &str| format!("error parsing value: {t}");
+        let switch = find("mon_cluster_log_to_stderr").unwrap();
+        assert_eq!(check(&switch, "2").unwrap(), "true");
+        assert!(check(&switch, "").is_err());
         assert_eq!(e("osd_pool_default_size", "11"), text("Value '11' exceeds maximum 10"));
         assert_eq!(e("mon_max_pg_per_osd", "0"), text("Value '0' is below minimum 1"));
         assert_eq!(e("osd_memory_target", "100"), text("Value '100' is below minimum 939524096"));

@@ -62,6 +62,13 @@ pub struct Gone {
     pub token: u64,
 }
 
+/// The sender leaves the quorum for a while, or comes back (`quorum exit`, `quorum enter`). The machines do not need it: they would find out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It takes no part.
+    pub out: bool,
+}
+
 /// A piece of an envelope that is too large for one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
@@ -243,6 +250,18 @@ impl Decode for Gone {
     }
 }
 
+impl Encode for Standing {
+    fn encode(&self, e: &mut Encoder) {
+        e.versioned(1, 1, |e| e.bool(self.out));
+    }
+}
+impl Decode for Standing {
+    fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
+        let (_, mut d) = d.open("standing", 1)?;
+        Ok(Standing { out: d.bool()? })
+    }
+}
+
 impl Encode for Piece {
     fn encode(&self, e: &mut Encoder) {
         e.versioned(1, 1, |e| {
@@ -360,6 +379,7 @@ front!(Route, 0x4103, "loligo_mon_route");
 front!(Join, 0x4105, "loligo_mon_join");
 front!(MemberNews, 0x4106, "loligo_mon_news");
 front!(Gone, 0x4107, "loligo_mon_gone");
+front!(Standing, 0x410a, "loligo_mon_standing");
 front!(Look, 0x4108, "loligo_mon_look");
 front!(Seen, 0x4109, "loligo_mon_seen");
 
@@ -396,13 +416,14 @@ pub fn fuzz(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(rest);
     let mut m = Message { front: bytes.clone(), data: bytes, ..Message::default() };
-    m.header.kind = 0x4100 + u16::from(kind % 10);
+    m.header.kind = 0x4100 + u16::from(kind % 11);
     m.header.version = 1;
     m.header.compat = 1;
     let _ = m.decode::<Hello>();
     let _ = m.decode::<Join>();
     let _ = m.decode::<MemberNews>();
     let _ = m.decode::<Gone>();
+    let _ = m.decode::<Standing>();
     let _ = m.decode::<Look>();
     let _ = m.decode::<Seen>();
     let _ = m.decode::<Piece>();
@@ -483,6 +504,7 @@ mod tests {
         whole_or_nothing(&Forward { token: 3, peer, msg: msg.clone() });
         whole_or_nothing(&Route { token: 3, msg: Some(msg) });
         whole_or_nothing(&Gone { token: 3 });
+        whole_or_nothing(&Standing { out: true });
         whole_or_nothing(&Look { number: 1, version: 2 });
         whole_or_nothing(&Seen { number: 1, ..Seen::default() });
         whole_or_nothing(&Hello { name: "a".into(), node: 9, ..Hello::default() });

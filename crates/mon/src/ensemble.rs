@@ -8,7 +8,7 @@ use crate::proxies::{Found, Proxies};
 use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
-use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen};
+use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing};
 use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
@@ -35,6 +35,10 @@ pub struct Ensemble {
     /// Our sessions for which the leader holds one.
     handed: BTreeSet<SessionId>,
     last_applied: u64,
+    /// Someone told this monitor to take no part (`quorum exit`): what happened since that its machine must know of.
+    out: Option<Vec<Event>>,
+    /// Other monitors that said that they take no part.
+    away: BTreeSet<String>,
     /// Why this monitor takes no part any more.
     pub broken: Option<String>,
 }
@@ -81,6 +85,8 @@ impl Ensemble {
             proxies: Proxies::new(),
             handed: BTreeSet::new(),
             last_applied: loaded.applied,
+            out: None,
+            away: BTreeSet::new(),
             broken: None,
         })
     }
@@ -103,12 +109,13 @@ impl Ensemble {
     }
     /// When [`Ensemble::tick`] is wanted.
     pub fn deadline(&self) -> Instant {
-        let us = self.quorum.deadline().0.min(self.moment().0 + 10_000_000);
+        let far = self.moment().0 + 10_000_000;
+        let us = if self.out.is_some() { far } else { self.quorum.deadline().0.min(far) };
         self.started + Duration::from_micros(us)
     }
     /// The lease may have run out since anyone looked: the core is told before it gets a message.
     pub fn check_lease(&mut self, w: &mut dyn World) {
-        let r = self.quorum.readable(self.moment());
+        let r = self.out.is_none() && self.quorum.readable(self.moment());
         if std::mem::replace(&mut self.readable, r) != r {
             w.core_event(MonEvent::Readable(r));
         }
@@ -130,9 +137,50 @@ impl Ensemble {
 
     /// Gives the quorum's machine an event and does what it wants done.
     pub fn event(&mut self, w: &mut dyn World, event: Event) {
+        if let Some(held) = &mut self.out {
+            match event {
+                Event::Propose { tag, .. } => {
+                    w.core_event(MonEvent::Refused { version: tag, why: "this monitor takes no part" });
+                }
+                // Each once for each node, and what was under way when it left.
+                Event::PeerUp(n) | Event::PeerDown(n) => {
+                    held.retain(|e| !matches!(e, Event::PeerUp(m) | Event::PeerDown(m) if *m == n));
+                    held.push(event);
+                }
+                Event::Persisted(_) | Event::Applied(_) | Event::Snapshot { .. } => held.push(event),
+                _ => {}
+            }
+            return;
+        }
         let now = self.moment();
         for e in self.quorum.handle(now, event) {
             self.effect(w, e);
+        }
+        self.tell_core(w);
+    }
+
+    /// `quorum exit` and `quorum enter`. Outside, the machine stands still, as in a process that is stopped: it hears nothing, says nothing
+    /// and breaks no promise. The others are told, so that they need not find out; they do not count on it.
+    pub fn take_part(&mut self, w: &mut dyn World, yes: bool) {
+        match (yes, self.out.is_some()) {
+            (false, false) => {
+                tracing::warn!("takes no part in the quorum, as it was told");
+                w.peers().send_all(&Standing { out: true });
+                self.drop_proxies(w);
+                self.handed.clear();
+                w.peers().forget_waiting();
+                self.info.leads = false;
+                self.out = Some(Vec::new());
+            }
+            (true, true) => {
+                tracing::warn!("takes part in the quorum again, as it was told");
+                w.peers().send_all(&Standing { out: false });
+                for event in self.out.take().into_iter().flatten() {
+                    self.event(w, event);
+                }
+                self.event(w, Event::Tick);
+            }
+            _ => return,
         }
         self.tell_core(w);
     }
@@ -154,6 +202,11 @@ impl Ensemble {
 
     fn view(&self, now: Utime) -> QuorumInfo {
         let v = self.quorum.view();
+        if self.out.is_some() {
+            let since = if self.info.leader.is_none() { self.info.since } else { now };
+            let election_epoch = self.info.election_epoch | 1;
+            return QuorumInfo { state: MonState::Electing, since, election_epoch, ..QuorumInfo::default() };
+        }
         let state = match v.state {
             quorum::MonState::Probing => MonState::Probing,
             quorum::MonState::Synchronizing => MonState::Synchronizing,
@@ -161,13 +214,18 @@ impl Ensemble {
             quorum::MonState::Leader => MonState::Leader,
             quorum::MonState::Peon => MonState::Peon,
         };
+        // Who said that it takes no part is believed before the machine finds out.
+        let leader = v.leader.map(|m| m.name);
+        let leader_away = leader.as_ref().is_some_and(|l| self.away.contains(l));
+        let state = if leader_away { MonState::Electing } else { state };
+        let here = |n: &String| !leader_away && !self.away.contains(n);
         // Stock's lone monitor shows 3 at first and 2 more after each start; in a quorum, epochs are even.
-        let alone = v.members.len() == 1 && v.leader.is_some();
+        let alone = v.members.len() == 1 && leader.is_some();
         QuorumInfo {
             state,
             leads: self.info.leads,
-            leader: v.leader.map(|m| m.name),
-            quorum: v.quorum.into_iter().map(|m| m.name).collect(),
+            leader: leader.filter(here),
+            quorum: v.quorum.into_iter().map(|m| m.name).filter(here).collect(),
             election_epoch: if alone { v.election_epoch - 1 } else { v.election_epoch },
             since: Utime::ZERO + Duration::from_nanos(now.as_nanos()).saturating_sub(v.quorum_age),
         }
@@ -297,6 +355,7 @@ impl Ensemble {
             MonEffect::Look(name, look) => w.peers().send_now(&name, message(&look)),
             MonEffect::Seen(name, seen) => w.peers().send_now(&name, message(&seen)),
             MonEffect::Admit { name, node } => self.event(w, Event::Add { id: NodeId(node), name }),
+            MonEffect::TakePart(yes) => self.take_part(w, yes),
             MonEffect::Expel(name) => self.event(w, Event::Remove { name }),
             other => return Some(other),
         }
@@ -339,6 +398,7 @@ impl Ensemble {
                 return Ok(false);
             }
             tracing::debug!("mon.{name} is {node}");
+            self.away.remove(&name);
             // Its sessions' numbers begin anew when it has started again: none of them may be taken for an older one.
             self.drop_proxies_of(w, node);
             if w.peers().is_ready(&name) {
@@ -367,6 +427,21 @@ impl Ensemble {
                     Some(m) if !Proxies::is_one(r.token) => w.core_event(MonEvent::Routed(r.token, m)),
                     None if !Proxies::is_one(r.token) => w.close_session(r.token),
                     _ => {}
+                }
+            }
+            Standing::KIND => {
+                let s: Standing = msg.decode()?;
+                let event = if s.out { Event::PeerDown(from) } else { Event::PeerUp(from) };
+                match s.out {
+                    true => drop(self.away.insert(hello.name.clone())),
+                    false => drop(self.away.remove(&hello.name)),
+                }
+                self.event(w, event);
+                if s.out {
+                    self.drop_proxies_of(w, from);
+                    if self.info.leader.as_deref() == Some(hello.name.as_str()) {
+                        w.core_event(MonEvent::LeaderLost);
+                    }
                 }
             }
             Gone::KIND => {

@@ -1,5 +1,6 @@
 //! The daemon's life: start order, the loop, the end.
 
+use crate::admin;
 use crate::ensemble::Ensemble;
 use crate::metadata::metadata;
 use crate::metrics::Metrics;
@@ -12,7 +13,7 @@ use mon_core::{MemberNews, MonCore, MonEvent, Role as MonRole};
 use net::{Messenger, MessengerConfig, Policy};
 use runtime::config::SetError;
 use runtime::daemon::{Ask, PidFile, Ready, Role, Signals};
-use runtime::{AdminSocket, Config, Log, PerfCounters, System, daemon, register_common};
+use runtime::{Config, Log, System, daemon};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,8 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     shell.start();
 
     let config = Rc::new(RefCell::new(config));
-    let asok = admin_socket(&shell, &config, log.clone());
+    let asok = admin::admin_socket(&shell, &config, log.clone());
+    shell.set_admin(asok.clone());
     let asok_path = config.borrow().str("admin_socket");
     let bound = if asok_path.is_empty() {
         None
@@ -164,27 +166,4 @@ async fn event_loop(
             bail!("this monitor takes no part any more: {why}");
         }
     }
-}
-
-/// The admin socket: stock's common commands, and the monitor's own through the core.
-fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> AdminSocket {
-    let asok = AdminSocket::new("16.2.15");
-    register_common(&asok, config, &PerfCounters::new(), Some(log), Rc::new(|_: &[String]| {}));
-    for (prefix, help) in [
-        ("mon_status", "report status of monitors"),
-        ("quorum_status", "report status of monitor quorum"),
-        ("sessions", "list existing sessions"),
-        ("status", "show cluster status"),
-        ("health", "show cluster health"),
-    ] {
-        let shell = Rc::downgrade(shell);
-        asok.register(prefix, help, move |cmd| match shell.upgrade() {
-            Some(shell) => match shell.local(cmd.to_string()) {
-                (0, _, out) => (0, String::from_utf8_lossy(&out).into_owned()),
-                (code, text, _) => (code.abs(), text),
-            },
-            None => (-108, "stopping".to_owned()),
-        });
-    }
-    asok
 }

@@ -8,7 +8,7 @@ use crate::store::{Job, Writer, Written};
 use cephx::keyserver::{AuthConfig, EntityAuth, MonAuthDb, RotatingSecrets};
 use cephx::proto::AuthName;
 use cephx::{Env, MonAuthenticator, MonSecrets, ServiceClientAuth, ServiceServerAuth, V1MonLogin};
-use messages::{MAuth, MAuthReply, Message, kinds};
+use messages::{MAuth, MAuthReply, MCommandReply, Message, kinds};
 use mon_core::{LogLevel, MonCore, MonEffect, MonEvent, Peer, Role, SessionId};
 use msgr::auth::{AuthedPeer, ClientAuth, MODE_CRC, MODE_SECURE, ServerAuth, SessionKeys};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
@@ -46,6 +46,8 @@ pub struct Shell {
     peers: Peers,
     work: RefCell<VecDeque<Work>>,
     busy: Cell<bool>,
+    /// A login found no global id left; asking for more is due.
+    asks_for_ids: Cell<bool>,
     /// The loop sleeps until [`Shell::deadline`]; told when that comes earlier.
     pub wake: Notify,
     armed: Cell<Option<Instant>>,
@@ -57,6 +59,9 @@ pub struct Shell {
     v1_logins: RefCell<BTreeMap<SessionId, V1MonLogin>>,
     writer: RefCell<Option<Writer>>,
     answers: RefCell<BTreeMap<u64, LocalAnswer>>,
+    /// Commands by `tell` that the process answers, and who does.
+    told: RefCell<VecDeque<(SessionId, u64, String)>>,
+    admin: OnceCell<runtime::AdminSocket>,
     next_token: Cell<u64>,
     /// Bytes sent since the messenger was last asked to write.
     unwritten: Cell<usize>,
@@ -75,8 +80,15 @@ impl MonAuthDb for Db {
     fn new_global_id(&self) -> Option<u64> {
         let shell = self.0.upgrade()?;
         let id = shell.core.borrow_mut().auth_mut().new_global_id();
-        if id.is_none() {
-            shell.event(MonEvent::NeedGlobalIds);
+        if id.is_none() && !shell.asks_for_ids.replace(true) {
+            // The messenger is in the middle of the login that wants one: what asking sends has to wait until it is not.
+            let shell = self.0.clone();
+            tokio::task::spawn_local(async move {
+                if let Some(shell) = shell.upgrade() {
+                    shell.asks_for_ids.set(false);
+                    shell.event(MonEvent::NeedGlobalIds);
+                }
+            });
         }
         id
     }
@@ -124,6 +136,7 @@ impl Shell {
             peers: Peers::new(hello),
             work: RefCell::default(),
             busy: Cell::new(false),
+            asks_for_ids: Cell::new(false),
             wake: Notify::new(),
             armed: Cell::new(None),
             env: env.clone(),
@@ -134,6 +147,8 @@ impl Shell {
             v1_logins: RefCell::default(),
             writer: RefCell::new(Some(writer)),
             answers: RefCell::default(),
+            told: RefCell::default(),
+            admin: OnceCell::new(),
             next_token: Cell::new(1),
             unwritten: Cell::new(0),
         });
@@ -235,10 +250,36 @@ impl Shell {
             self.work_on(w);
         }
         self.busy.set(false);
+        // They may change something here themselves.
+        while let Some((id, tid, command)) = self.next_told() {
+            self.answer_told(id, tid, &command);
+        }
         let at = self.ensemble.borrow().deadline();
         if self.armed.get().is_some_and(|armed| at < armed) {
             self.wake.notify_one();
         }
+    }
+
+    fn next_told(&self) -> Option<(SessionId, u64, String)> {
+        self.told.borrow_mut().pop_front()
+    }
+
+    /// Who answers what is told to this process.
+    pub fn set_admin(&self, admin: runtime::AdminSocket) {
+        let _ = self.admin.set(admin);
+    }
+
+    fn answer_told(&self, id: SessionId, tid: u64, command: &str) {
+        let Some(conn) = self.conns.borrow().get(&id).cloned() else { return };
+        let (errno, text) = match self.admin.get() {
+            Some(a) => a.answer(command),
+            None => (11, "not ready yet".to_owned()),
+        };
+        let m = match errno {
+            0 => MCommandReply { r: 0, rs: String::new(), data: text.into() },
+            e => MCommandReply { r: -e, rs: text, data: bytes::Bytes::new() },
+        };
+        conn.send(Message::new(&m, conn.features()).with_tid(tid));
     }
 
     fn work_on(&self, w: Work) {
@@ -336,12 +377,16 @@ impl Shell {
                 }
             }
             MonEffect::MonmapChanged => self.monmap_changed(),
+            MonEffect::Tell { session, tid, command } => {
+                self.told.borrow_mut().push_back((session, tid, command));
+            }
             MonEffect::Propose(_)
             | MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
             | MonEffect::Look(..)
             | MonEffect::Seen(..)
             | MonEffect::Admit { .. }
+            | MonEffect::TakePart(_)
             | MonEffect::Expel(_) => unreachable!("the ensemble takes these"),
         }
     }

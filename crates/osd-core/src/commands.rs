@@ -37,7 +37,18 @@ const COMMANDS: &[(&str, &str, bool)] = &[
         "inject configuration arguments into running OSD",
         true,
     ),
+    ("config diff", "dump diff of current config and default config", false),
+    (
+        "config diff get name=var,type=CephString",
+        "dump diff get <field>: dump diff of current and default config setting <field>",
+        false,
+    ),
+    ("config help name=var,type=CephString,req=false", "get config setting schema and descriptions", false),
+    ("config unset name=var,type=CephString", "config unset <field>: unset a config variable", true),
+    ("log flush", "flush log entries to log file", true),
+    ("log reopen", "reopen log file", true),
     ("get_latest_osdmap", "force osd to update the latest map from the mon", true),
+    ("flush_pg_stats", "flush pg stats", true),
     ("query", "show details of a specific pg", false),
     (
         "pg name=pgid,type=CephPgid name=cmd,type=CephChoices,strings=query",
@@ -84,6 +95,13 @@ impl OsdCore {
     pub(crate) fn on_tell(&mut self, session: SessionId, msg: &Message, store: &mut dyn ObjectStore) {
         let Some(m) = self.decoded::<MCommand>(msg) else { return };
         let text = m.cmd.concat();
+        if let Ok(cmd) = serde_json::from_str::<Value>(&text)
+            && self.is_of_process(&cmd)
+            && self.may_command(session, &cmd)
+        {
+            let tid = msg.header.tid;
+            return self.out.push(OsdEffect::Tell { session, tid, command: text });
+        }
         let outcome = match serde_json::from_str::<Value>(&text) {
             Err(e) => Err((Errno::EINVAL, format!("command is not valid JSON: {e}"))),
             Ok(cmd) => match self.may_command(session, &cmd) {
@@ -94,6 +112,18 @@ impl OsdCore {
         let (r, rs, data) = text_of(outcome);
         let reply = Message::new(&MCommandReply { r, rs, data }, self.session_features(session));
         self.send(session, reply.with_tid(msg.header.tid));
+    }
+
+    /// What the process answers, not the core: its options but for those that the core honours.
+    fn is_of_process(&self, cmd: &Value) -> bool {
+        match cmd["prefix"].as_str().unwrap_or_default() {
+            "config diff" | "config diff get" | "config help" | "config unset" | "log flush"
+            | "log reopen" => true,
+            "config get" | "config set" => {
+                cmd["var"].as_str().is_some_and(|v| !self.options().contains_key(&v.replace(['-', ' '], "_")))
+            }
+            _ => false,
+        }
     }
 
     /// `tell` needs `allow *` on OSDs for what changes something, and `allow r` for what only looks, as in stock.
@@ -147,7 +177,10 @@ impl OsdCore {
                     }
                     v => v.as_str().unwrap_or_default().to_owned(),
                 };
-                self.set_option(&arg("var"), &val).map(|()| json!({ "success": "" }))
+                let name = arg("var");
+                self.set_option(&name, &val)?;
+                self.out.push(OsdEffect::Overridden { name, value: val });
+                Ok(json!({ "success": "" }))
             }
             "injectargs" => {
                 let words: Vec<String> = cmd["injected_args"]
@@ -164,6 +197,7 @@ impl OsdCore {
                         None => (name, it.next().map(|v| (*v).to_owned()).unwrap_or_default()),
                     };
                     self.set_option(&name, &val)?;
+                    self.out.push(OsdEffect::Overridden { name, value: val });
                 }
                 Ok(Value::Null)
             }
@@ -171,6 +205,10 @@ impl OsdCore {
                 self.subscribe_maps();
                 Ok(Value::Null)
             }
+            "flush_pg_stats" => match self.flush_stats(store) {
+                Some(seq) => Ok(json!(seq)),
+                None => Err((Errno::EAGAIN, "there is no session with the manager".to_owned())),
+            },
             "query" => {
                 let text = arg("pgid");
                 let pg = text.parse().map_err(|()| (Errno::EINVAL, format!("invalid pgid '{text}'")))?;
@@ -271,6 +309,9 @@ impl OsdCore {
                 // Options of other parts of the process are not ours to judge.
                 let _ = self.set_option(k, v);
             }
+        }
+        if self.mon.config != config {
+            self.out.push(OsdEffect::Config(config.clone()));
         }
         self.mon.config = config;
     }

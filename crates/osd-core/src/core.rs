@@ -103,7 +103,6 @@ pub struct OsdCore {
     pub(crate) now: Utime,
     /// Since the host has started: leases and heartbeats must not depend on steps of the clock.
     pub(crate) mono: Duration,
-    pub(crate) started: Utime,
     pub(crate) last_tick: Utime,
     pub(crate) stopped: bool,
 }
@@ -144,6 +143,10 @@ pub(crate) struct MgrState {
     pub addrs: Option<types::AddrVec>,
     pub open: bool,
     pub stats_dirty: bool,
+    /// Reports sent in this life.
+    pub stats_sent: u32,
+    /// The process's options; `true` while the manager has not been told.
+    pub config: (bytes::Bytes, bool),
     pub last_stats: Utime,
     pub last_report: Utime,
     /// Counters of a lower priority are not reported.
@@ -153,6 +156,16 @@ pub(crate) struct MgrState {
     /// Times of the journal up to the last report, and those since the one before.
     pub window: Window,
     pub journal: Times,
+}
+
+impl MgrState {
+    /// The process's options, once after each change of them; else nothing.
+    pub(crate) fn news_of_config(&mut self) -> bytes::Bytes {
+        match std::mem::take(&mut self.config.1) {
+            true => self.config.0.clone(),
+            false => bytes::Bytes::new(),
+        }
+    }
 }
 
 impl OsdCore {
@@ -209,7 +222,6 @@ impl OsdCore {
             out: Vec::new(),
             now,
             mono,
-            started: now,
             last_tick: Utime::ZERO,
             stopped: false,
         };
@@ -295,6 +307,7 @@ impl OsdCore {
             OsdEvent::Refused { osd } => self.on_refused(osd),
             OsdEvent::StoreFailed(why) => self.stop(format!("the object store failed: {why}"), true),
             OsdEvent::Tick => self.on_tick(store),
+            OsdEvent::Configured(config) => self.configured(config),
             OsdEvent::Command { id, cmd } => self.on_admin_command(id, &cmd, store),
             OsdEvent::Shutdown => self.on_shutdown(),
         }

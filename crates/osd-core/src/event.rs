@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use messages::Message;
 use objstore::CommitToken;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{AddrVec, EntityAddr, EntityName, OsdId};
 
@@ -99,6 +100,8 @@ pub enum OsdEvent {
         /// The JSON of the command.
         cmd: Box<serde_json::Value>,
     },
+    /// The process's options that are not at their defaults, as the manager wants them told (`config show`).
+    Configured(Bytes),
     /// SIGTERM: say goodbye to the monitors, then stop.
     Shutdown,
 }
@@ -167,6 +170,24 @@ pub enum OsdEffect {
         outs: String,
         /// Output.
         outbl: Bytes,
+    },
+    /// The monitors' configuration for this daemon.
+    Config(BTreeMap<String, String>),
+    /// A run-time override that was taken over; the process keeps account of it.
+    Overridden {
+        /// Option.
+        name: String,
+        /// Value.
+        value: String,
+    },
+    /// A `tell` that the process itself answers (its asker may).
+    Tell {
+        /// The session.
+        session: SessionId,
+        /// The request's transaction.
+        tid: u64,
+        /// JSON.
+        command: String,
     },
     /// A line for the daemon's log.
     Log {

@@ -32,14 +32,15 @@ impl OsdCore {
     pub(crate) fn on_mgr_opened(&mut self) {
         self.mgr.open = true;
         self.mgr.stats_dirty = true;
+        self.mgr.config.1 = !self.mgr.config.0.is_empty();
         self.mgr.declared = Declared::default();
         // Until the manager says what it wants: no counters.
         self.mgr.threshold = u32::MAX;
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
-            // Empty maps, encoded: no configuration to show yet. `config` holds two, of the options that are set and of those of the monitors that are
-            // not obeyed; a stock manager that finds only one dies of it.
-            config: Bytes::from_static(&[0; 8]),
+            // (Two maps, of the options that are set and of those of the monitors that are not obeyed: a stock manager that finds only one dies of it.)
+            config: self.mgr.news_of_config(),
+            // An empty map: the monitors know stock's defaults.
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
         };
@@ -82,13 +83,35 @@ impl OsdCore {
         if since >= self.cfg.stats_period || (self.mgr.stats_dirty && since >= self.cfg.stats_delay) {
             self.send_stats(store);
         }
-        if self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
+        if self.mgr.config.1 || self.now.since(self.mgr.last_report) >= self.cfg.stats_period {
             self.send_report(store);
         }
     }
 
+    /// The process's options changed.
+    pub(crate) fn configured(&mut self, config: Bytes) {
+        if self.mgr.config.0 != config {
+            self.mgr.config = (config, true);
+            self.out.push(OsdEffect::WakeIn(Duration::ZERO));
+        }
+    }
+
+    /// Reports now; the report's number, which the monitors tell by `osd last-stat-seq` once they have it.
+    pub(crate) fn flush_stats(&mut self, store: &mut dyn ObjectStore) -> Option<u64> {
+        if !self.mgr.open || self.phase != Phase::Active {
+            return None;
+        }
+        self.send_stats(store);
+        Some(self.stats_seq())
+    }
+
+    fn stats_seq(&self) -> u64 {
+        u64::from(self.sb.mounted.0) << 32 | u64::from(self.mgr.stats_sent)
+    }
+
     fn send_stats(&mut self, store: &mut dyn ObjectStore) {
         self.mgr.stats_dirty = false;
+        self.mgr.stats_sent = self.mgr.stats_sent.wrapping_add(1);
         self.mgr.last_stats = self.now;
         let pg_stat: BTreeMap<PgId, PgStat> = self
             .pgs
@@ -118,8 +141,7 @@ impl OsdCore {
             commit_latency_ns: latency,
             apply_latency_ns: latency,
             up_from: self.sb.mounted,
-            seq: u64::from(self.sb.mounted.0) << 32
-                | u64::from(self.now.since(self.started).as_secs() as u32),
+            seq: self.stats_seq(),
             num_pgs: self.pgs.len() as u32,
             statfs: self.statfs(store),
             num_osds: 1,
@@ -170,6 +192,7 @@ impl OsdCore {
             undeclare_types,
             packed,
             daemon_health_metrics: vec![metric],
+            config: self.mgr.news_of_config(),
             ..MMgrReport::default()
         };
         self.send_mgr(&report);

@@ -110,7 +110,7 @@ impl Encode for CopyData {
             e.u32(self.data_digest);
             e.u32(self.omap_digest);
             e.put(&self.reqids);
-            e.u32(self.truncate_seq);
+            e.u64(self.truncate_seq.into());
             e.u64(self.truncate_size);
             e.put(&self.reqid_return_codes);
         });
@@ -127,7 +127,10 @@ impl Decode for CopyData {
         let (data, omap_data, cursor, omap_header) = (d.blob()?, d.blob()?, d.get()?, d.blob()?);
         let (snaps, snap_seq, flags) = (d.get()?, d.get()?, d.u32()?);
         let (data_digest, omap_digest, reqids) = (d.u32()?, d.u32()?, d.get()?);
-        let (truncate_seq, truncate_size, reqid_return_codes) = (d.u32()?, d.u64()?, d.get()?);
+        // As in `object_info_t`: 64 bits on the wire, of which 32 are in use.
+        let (seq, truncate_size, reqid_return_codes) = (d.u64()?, d.u64()?, d.get()?);
+        let truncate_seq = u32::try_from(seq)
+            .map_err(|_| DencError::Invalid { what: "object_copy_data_t truncate_seq", value: seq })?;
         Ok(CopyData {
             cursor,
             size,

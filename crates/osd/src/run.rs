@@ -3,7 +3,7 @@
 use crate::VERSION;
 use crate::location;
 use crate::mkfs::disk_options;
-use crate::shell::{Messengers, Shell, Side, Stopped};
+use crate::shell::{Messengers, Process, Shell, Side, Stopped};
 use anyhow::{Context, bail};
 use cephx::{AuthConfig, AuthName, TicketStore};
 use disk::DiskStore;
@@ -145,6 +145,7 @@ async fn serve(config: Config, log: Log, number: i32, ready: Ready) -> anyhow::R
 
     let config = Rc::new(RefCell::new(config));
     let asok = admin_socket(&shell, &config, log.clone());
+    shell.set_process(Process { config: config.clone(), admin: asok.clone() });
     let asok_path = config.borrow().str("admin_socket");
     let bound = if asok_path.is_empty() {
         None
@@ -194,8 +195,9 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         let (shell, config) = (Rc::downgrade(shell), config.clone());
         Rc::new(move |names: &[String]| {
             let Some(shell) = shell.upgrade() else { return };
+            shell.tell_config();
             for name in names {
-                let value = config.borrow().str(name);
+                let Some(value) = config.borrow().get(name) else { continue };
                 // Options that the core does not know are the process's own.
                 let _ = ask(&shell, serde_json::json!({ "prefix": "config set", "var": name, "val": value }));
             }
@@ -211,6 +213,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         ("dump_historic_ops", "show recent ops"),
         ("dump_historic_ops_by_duration", "show slowest recent ops, sorted by duration"),
         ("dump_historic_slow_ops", "show slowest recent ops"),
+        ("flush_pg_stats", "flush pg stats"),
         ("get_latest_osdmap", "force osd to update the latest map from the mon"),
     ] {
         let shell = Rc::downgrade(shell);

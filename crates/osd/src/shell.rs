@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use cephx::{AuthConfig, Env, ServiceServerAuth, TicketStore};
 use disk::DiskStore;
-use messages::Message;
+use messages::{MCommandReply, Message};
 use monc::{LinkEvent, MonLink};
 use msgr::auth::{ClientAuth, ServerAuth};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MsgHold};
 use osd_core::{LogLevel, Net, OsdCore, OsdEffect, OsdEvent, Peer, SessionId};
-use runtime::System;
+use runtime::config::Source;
 use runtime::idle::IdleMemory;
+use runtime::{AdminSocket, Config, System};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -42,6 +43,14 @@ pub struct Messengers {
     pub hb_back: Messenger,
     /// Heartbeats, public side.
     pub hb_front: Messenger,
+}
+
+/// What of the process the core has to do with: its options, and who answers what is told to it.
+pub struct Process {
+    /// Options.
+    pub config: Rc<RefCell<Config>>,
+    /// The admin socket's commands.
+    pub admin: AdminSocket,
 }
 
 impl Messengers {
@@ -85,6 +94,8 @@ pub struct Shell {
     next_command: Cell<u64>,
     wake_in: Cell<Duration>,
     stopped: RefCell<Option<Stopped>>,
+    process: OnceCell<Process>,
+    told: RefCell<VecDeque<(SessionId, u64, String)>>,
     /// Wakes the loop when it has to stop or to tick sooner.
     pub changed: Notify,
     /// Wakes [`Shell::flush_turns`].
@@ -125,6 +136,8 @@ impl Shell {
             next_command: Cell::new(1),
             wake_in: Cell::new(Duration::ZERO),
             stopped: RefCell::new(None),
+            process: OnceCell::new(),
+            told: RefCell::default(),
             changed: Notify::new(),
             turn_end: Rc::new(Notify::new()),
             flush_wanted: Cell::new(false),
@@ -215,6 +228,43 @@ impl Shell {
             self.effects.replace(effects);
         }
         self.busy.set(false);
+        while let Some((session, tid, command)) = self.next_told() {
+            self.answer_told(session, tid, &command);
+        }
+    }
+
+    fn next_told(&self) -> Option<(SessionId, u64, String)> {
+        self.told.borrow_mut().pop_front()
+    }
+
+    /// Names the process; what it is configured to is told to the manager from now on.
+    pub fn set_process(&self, process: Process) {
+        let _ = self.process.set(process);
+        self.tell_config();
+    }
+
+    /// Tells the core what the process is configured to.
+    pub fn tell_config(&self) {
+        let Some(p) = self.process.get() else { return };
+        let mut e = denc::Encoder::new(denc::Features::ALL);
+        e.put(&p.config.borrow().layers());
+        // Nothing of the central configuration is ignored.
+        e.put(&BTreeMap::<String, String>::new());
+        self.gather(OsdEvent::Configured(e.finish()));
+    }
+
+    fn answer_told(&self, session: SessionId, tid: u64, command: &str) {
+        let Some(conn) = self.sessions.borrow().get(&session).cloned() else { return };
+        let (errno, text) = match self.process.get() {
+            Some(p) => p.admin.answer(command),
+            None => (11, "not ready yet".to_owned()),
+        };
+        let m = match errno {
+            0 => MCommandReply { r: 0, rs: String::new(), data: text.into() },
+            e => MCommandReply { r: -e, rs: text, data: Bytes::new() },
+        };
+        self.holds.borrow_mut().remove(&(session, tid));
+        conn.send(Message::new(&m, conn.features()).with_tid(tid));
     }
 
     fn perform(&self, effect: OsdEffect) {
@@ -261,6 +311,22 @@ impl Shell {
                 if let Some(to) = self.replies.borrow_mut().remove(&id) {
                     // The asker may have gone.
                     let _ = to.send((code, outs, outbl));
+                }
+            }
+            OsdEffect::Tell { session, tid, command } => {
+                self.told.borrow_mut().push_back((session, tid, command));
+            }
+            OsdEffect::Config(values) => {
+                if let Some(p) = self.process.get() {
+                    p.config.borrow_mut().set_mon_values(&values);
+                    self.tell_config();
+                }
+            }
+            OsdEffect::Overridden { name, value } => {
+                if let Some(p) = self.process.get() {
+                    // (The core has checked it.)
+                    let _ = p.config.borrow_mut().set(Source::Override, &name, &value);
+                    self.tell_config();
                 }
             }
             OsdEffect::Log { level, text } => match level {

@@ -82,8 +82,8 @@ impl AdminSocket {
         self.commands.borrow_mut().insert(prefix, c);
     }
 
-    /// Runs one request; the bytes to answer with.
-    pub fn handle(&self, request: &str) -> Vec<u8> {
+    /// Runs one request.
+    pub fn answer(&self, request: &str) -> Answer {
         let request: Value = match serde_json::from_str(request) {
             Ok(v @ Value::Object(_)) => v,
             // The oldest clients send the bare command.
@@ -91,10 +91,15 @@ impl AdminSocket {
         };
         let prefix = request.get("prefix").and_then(Value::as_str).unwrap_or("").to_owned();
         let handler = self.commands.borrow().get(&prefix).map(|c| c.handler.clone());
-        let (errno, text) = match handler {
+        match handler {
             Some(h) => h(&request),
             None => (22, format!("unknown command '{prefix}'")),
-        };
+        }
+    }
+
+    /// Runs one request; the bytes to answer with.
+    pub fn handle(&self, request: &str) -> Vec<u8> {
+        let (errno, text) = self.answer(request);
         if errno == 0 {
             return text.into_bytes();
         }

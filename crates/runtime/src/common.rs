@@ -40,7 +40,7 @@ pub fn inject(config: &RefCell<Config>, pairs: &[(String, String)], on_change: &
         if let Err(e) = config.borrow_mut().set(Source::Override, k, v) {
             return refusal(&e);
         }
-        let live = k.starts_with("debug_") || options::find(k).is_some_and(|o| o.runtime);
+        let live = options::find(k).is_some_and(|o| o.runtime);
         said.push_str(&format!("{k} = '{v}' "));
         if !live {
             said.push_str("(not observed, change may require restart) ");

@@ -26,6 +26,17 @@ pub enum Source {
     Override,
 }
 impl Source {
+    /// Stock's number for it (`CONF_*`).
+    pub fn level(self) -> i32 {
+        match self {
+            Source::Default => 0,
+            Source::Mon => 1,
+            Source::File => 2,
+            Source::Env => 3,
+            Source::CmdLine => 4,
+            Source::Override => 5,
+        }
+    }
     /// Stock's word for it (`config diff`).
     pub fn name(self) -> &'static str {
         match self {
@@ -168,6 +179,11 @@ impl Config {
         Ok(())
     }
 
+    /// Sets a run-time override that the caller has checked; nothing in this crate need know the option.
+    pub fn set_checked(&mut self, name: &str, value: &str) {
+        self.values.entry(normalize_key(name)).or_default().insert(Source::Override, value.into());
+    }
+
     /// Takes a run-time override back.
     pub fn unset(&mut self, name: &str) {
         if let Some(v) = self.values.get_mut(&normalize_key(name)) {
@@ -298,6 +314,18 @@ impl Config {
                 layers.iter().map(|(s, v)| (s.name(), v.clone())).collect();
             row.insert("default", default.to_owned());
             row.insert("final", self.get(name).unwrap_or_default());
+            out.insert(name.clone(), row);
+        }
+        out
+    }
+
+    /// What is set, by option: the value of each source under stock's number for it (`CONF_*`).
+    pub fn layers(&self) -> BTreeMap<String, BTreeMap<i32, String>> {
+        let mut out = BTreeMap::new();
+        for (name, layers) in
+            self.values.iter().filter(|(n, l)| !l.is_empty() && *n != "fsid" && *n != "host")
+        {
+            let row: BTreeMap<i32, String> = layers.iter().map(|(s, v)| (s.level(), v.clone())).collect();
             out.insert(name.clone(), row);
         }
         out

@@ -198,6 +198,8 @@ impl World {
             | MonEffect::Look(..)
             | MonEffect::Seen(..)
             | MonEffect::Admit { .. }
+            | MonEffect::Tell { .. }
+            | MonEffect::TakePart(_)
             | MonEffect::Expel(_) => {
                 self.fail("mon: a lone monitor spoke to another one".to_owned());
             }

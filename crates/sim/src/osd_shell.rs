@@ -216,6 +216,8 @@ impl World {
                 self.leave(session.0, end);
             }
             OsdEffect::RequireFeatures(_) | OsdEffect::CommandReply { .. } | OsdEffect::Dropped { .. } => {}
+            // There is no process round a simulated OSD.
+            OsdEffect::Config(_) | OsdEffect::Overridden { .. } | OsdEffect::Tell { .. } => {}
             OsdEffect::WakeIn(after) => {
                 let at = self.now + (after.as_nanos() as u64).max(MS);
                 if at < run.wake_at || run.wake_at <= self.now {

@@ -21,7 +21,8 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("config help", super::config_help::help),
     ("config generate-minimal-conf", minimal),
     ("config assimilate-conf", assimilate),
-    ("config show", show),
+    ("config show", super::config_show::show),
+    ("config show-with-defaults", super::config_show::show_with_defaults),
     ("config-key get", key_get),
     ("config-key set", key_set),
     ("config-key put", key_set),
@@ -70,13 +71,18 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 }
 
 /// Shows values, without the secret ones where the asker may not see them.
-struct Veil(bool);
+pub(super) struct Veil(bool);
 impl Veil {
-    fn of(core: &MonCore, ctx: &Ctx) -> Veil {
+    /// For who sees everything.
+    #[cfg(test)]
+    pub(super) fn all() -> Veil {
+        Veil(true)
+    }
+    pub(super) fn of(core: &MonCore, ctx: &Ctx) -> Veil {
         let peer = ctx.session.and_then(|id| core.sessions.get(&id)).map(|s| &s.peer);
         Veil(authz::sees_secrets(peer, ctx.role))
     }
-    fn show(&self, option: &str, value: &str) -> String {
+    pub(super) fn show(&self, option: &str, value: &str) -> String {
         if self.0 || !is_secret(option) { value.to_owned() } else { HIDDEN.to_owned() }
     }
 }
@@ -301,29 +307,6 @@ fn assimilate(core: &mut MonCore, _: &Args, ctx: &Ctx) -> CmdResult {
     core.config.change(now, "assimilate-conf", changes);
     let out: String = left.iter().map(|(s, l)| format!("[{s}]\n{}\n", l.join("\n"))).collect();
     Ok(Out { outs: String::new(), data: out.into_bytes(), wait: true, ret: 0 })
-}
-
-fn show(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
-    let veil = Veil::of(core, ctx);
-    let w = need(a, "who")?;
-    let known =
-        core.mgr.daemons.values().any(|d| d.name == w) || core.sessions.values().any(|s| s.peer.entity == w);
-    if !known {
-        return fail(Errno::ENOENT, format!("no config state for daemon {w}"));
-    }
-    // Values that come from the central configuration; what a daemon has from its file is only known to itself.
-    let all = core.config.effective(&w, "", "");
-    let l = Align::Left;
-    let mut t = ["NAME", "VALUE", "SOURCE", "OVERRIDES", "IGNORES"]
-        .iter()
-        .fold(TextTable::new(), |t, h| t.column(h, l, l));
-    let mut list = Vec::new();
-    for (k, (_, v)) in &all {
-        let v = veil.show(k, v);
-        t.row([k.clone(), v.clone(), "mon".into(), String::new(), String::new()]);
-        list.push(json!({"name": k, "value": v, "source": "mon"}));
-    }
-    render(a, &Value::Array(list), || t.to_string())
 }
 
 fn key_get(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {

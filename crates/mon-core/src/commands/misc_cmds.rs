@@ -311,7 +311,8 @@ fn device_info(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 fn report(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     let tags = a.list("tags");
     let mut part = |prefix: &str| -> Value {
-        let text = json!({"prefix": prefix, "format": "json"}).to_string();
+        let detail = if prefix == "health" { "detail" } else { "" };
+        let text = json!({"prefix": prefix, "format": "json", "detail": detail}).to_string();
         let local = Ctx { role: crate::event::Role::Local, session: None, ..ctx.clone() };
         let (r, _) = super::run(core, &[text], &local);
         serde_json::from_slice(&r.data).unwrap_or(Value::Null)

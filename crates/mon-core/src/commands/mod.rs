@@ -8,9 +8,11 @@ mod auth_cmds;
 mod balancer_cmds;
 mod config_cmds;
 mod config_help;
+mod config_show;
 mod crash_cmds;
 mod crush_cmds;
 mod crush_edit;
+mod daemon_cmds;
 mod df;
 mod ec_cmds;
 mod fs_auth;
@@ -42,6 +44,7 @@ pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
+pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
@@ -195,7 +198,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 24] {
+fn families() -> [&'static [(&'static str, Handler)]; 25] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -221,6 +224,7 @@ fn families() -> [&'static [(&'static str, Handler)]; 24] {
         crash_cmds::TABLE,
         balancer_cmds::TABLE,
         misc_cmds::TABLE,
+        daemon_cmds::TABLE,
     ]
 }
 
@@ -245,6 +249,8 @@ pub(crate) struct Signature {
 pub(crate) const FLAG_MGR: u32 = 8;
 /// Of the daemon itself, by `tell` (`MonCommand::FLAG_TELL`).
 pub(crate) const FLAG_TELL: u32 = 33;
+/// Deprecated (`MonCommand::FLAG_DEPRECATED`).
+const FLAG_DEPRECATED: u32 = 4;
 
 /// The rows, in stock's order. A handler without a row is unknown to everyone.
 pub(crate) fn signatures() -> &'static [Signature] {
@@ -271,7 +277,10 @@ pub(crate) fn signature(prefix: &str) -> Option<&'static Signature> {
 
 fn describe(role: Role, way: Way) -> String {
     let mut all = Map::new();
-    for s in signatures().iter().filter(|s| authz::knows(role, way, s)) {
+    // (What is told to a monitor's process has names that the service uses otherwise.)
+    let told = (role, way) == (Role::Mon, Way::Tell);
+    let own = |s: &&Signature| authz::knows(role, way, s) && !(told && is_of_process(s.prefix));
+    for s in signatures().iter().filter(own) {
         // Hidden ones (flag 32) are listed by stock too.
         let sig: Value = serde_json::from_str(s.sig).unwrap_or(Value::Null);
         let mut d = Map::new();
@@ -283,6 +292,12 @@ fn describe(role: Role, way: Way) -> String {
             d.insert("flags".into(), s.flags.into());
         }
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
+    }
+    if told {
+        for (sig, help) in OF_PROCESS {
+            let sig: Value = serde_json::from_str(sig).unwrap_or(Value::Null);
+            all.insert(format!("cmd{:03}", all.len()), json!({"sig": sig, "help": help}));
+        }
     }
     compact(&Value::Object(all))
 }
@@ -301,7 +316,7 @@ fn descriptions(role: Role, way: Way) -> Bytes {
 /// True when a command may change something.
 pub(crate) fn text_writes(text: &str) -> bool {
     let Ok(a) = Args::parse(&[text.to_owned()]) else { return false };
-    signature(&a.prefix).is_some_and(|s| s.perm.contains('w'))
+    signature(&a.prefix).is_some_and(|s| s.perm.contains('w') && s.flags & FLAG_TELL != FLAG_TELL)
 }
 
 /// Commands that any member answers from committed state. The rest goes to the leader: what changes something, and what needs the reports
@@ -421,6 +436,10 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         };
         return err(Errno::EINVAL, text);
     };
+    if row.flags & FLAG_DEPRECATED != 0 && core.cfg.flag("mon_debug_deprecated_as_obsolete") {
+        let text = "command is obsolete; please check usage and/or man page";
+        return err(Errno::EOPNOTSUPP, text.to_owned());
+    }
     let peer = ctx.session.and_then(|id| core.sessions.get(&id)).map(|s| &s.peer);
     let allowed = ctx.role == Role::Local || peer.is_some_and(|p| authz::command(p, ctx.way, &args));
     // What may carry a secret as an argument is in no log.
@@ -432,6 +451,7 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         return err(Errno::EACCES, denial(ctx).to_owned());
     }
     if row.perm.contains('w')
+        && row.flags & FLAG_TELL != FLAG_TELL
         && !silent
         && !args.prefix.starts_with("config-key")
         && !args.prefix.starts_with("log")

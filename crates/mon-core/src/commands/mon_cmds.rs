@@ -35,6 +35,10 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("mon set-addrs", mon_set_addrs),
     ("mon rm", mon_rm),
     ("mon remove", mon_rm),
+    ("mon feature set", mon_feature_set),
+    ("mon set election_strategy", mon_strategy),
+    ("mon add disallowed_leader", mon_disallow),
+    ("mon rm disallowed_leader", mon_disallow),
 ];
 
 const FEATURES: [&str; 8] =
@@ -533,4 +537,38 @@ fn mon_feature_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             "all features\n\tsupported: {list}\n\tpersistent: {list}\non current monmap (epoch {epoch})\n\tpersistent: {list}\n\trequired: {list}\n"
         )
     })
+}
+
+/// All features are set from the beginning: there is none to add.
+fn mon_feature_set(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let name = need(a, "feature_name")?;
+    if !FEATURES.contains(&name.as_str()) {
+        return fail(Errno::ENOENT, format!("unknown feature '{name}'"));
+    }
+    let shown = format!("mon_feature_t([{name}])");
+    if !a.flag("yes_i_really_mean_it") {
+        return fail(
+            Errno::EPERM,
+            format!(
+                "please specify '--yes-i-really-mean-it' if you really, **really** want to set feature '{shown}' in the monmap."
+            ),
+        );
+    }
+    text_outs("", format!("setting feature '{shown}'"))
+}
+
+fn mon_strategy(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    match need(a, "strategy")?.as_str() {
+        "classic" => text_outs("", ""),
+        s @ ("disallow" | "connectivity") => fail(
+            Errno::EOPNOTSUPP,
+            format!("election strategy {s} is not there: any monitor of the quorum may lead"),
+        ),
+        s => fail(Errno::EINVAL, format!("there is no election strategy '{s}'")),
+    }
+}
+
+/// (The strategy is always the classic one.)
+fn mon_disallow(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
+    fail(Errno::EINVAL, "You cannot disallow monitors in your current election mode")
 }

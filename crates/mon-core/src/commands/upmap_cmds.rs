@@ -9,6 +9,7 @@ use types::{Errno, OsdId, PgId};
 pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd pg-temp", pg_temp),
     ("osd primary-temp", primary_temp),
+    ("pg repeer", repeer),
     ("osd pg-upmap", upmap),
     ("osd rm-pg-upmap", rm_upmap),
     ("osd pg-upmap-items", upmap_items),
@@ -79,6 +80,27 @@ fn primary_temp(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         Arc::make_mut(&mut core.osd.next().primary_temp).insert(pg, o);
     }
     done(format!("set {pg} primary_temp mapping to {o}"))
+}
+
+/// Makes a PG peer anew: for a while another set of OSDs acts, until its primary asks for the right one again.
+fn repeer(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let pg = pg_arg(core, a)?;
+    let map = core.osd.peek();
+    let p = map.pg_to_up_acting_osds(pg).unwrap_or_default();
+    let Some(primary) = p.acting_primary else {
+        return Err((Errno::EAGAIN, "pg currently has no primary".to_owned()));
+    };
+    let set = if p.acting.len() > 1 {
+        vec![primary]
+    } else {
+        let other = map.osds().find(|o| map.is_up(*o) && !p.acting.contains(o));
+        let Some(other) = other else {
+            return Err((Errno::EAGAIN, "not enough up OSDs in the cluster to force repeer".to_owned()));
+        };
+        vec![primary, other]
+    };
+    Arc::make_mut(&mut core.osd.next().pg_temp).insert(pg, set);
+    done("")
 }
 
 /// Upmaps are for clients that know them.

@@ -82,6 +82,15 @@ fn own_types_come_back() {
     comes_back(&CopyData { cursor, data: "abc".into(), size: 3, ..CopyData::default() });
 }
 
+#[test]
+fn a_copys_truncation_is_two_numbers_of_64_bits_and_last_but_the_return_codes() {
+    let c = CopyData { truncate_seq: 7, truncate_size: 9, ..CopyData::default() };
+    let bytes = denc::to_bytes(&c, Features::ALL);
+    let tail = [&7u64.to_le_bytes()[..], &9u64.to_le_bytes(), &0u32.to_le_bytes()].concat();
+    assert_eq!(bytes.len(), 107, "an OSD of stock's asserts that it can decode this, and dies");
+    assert_eq!(&bytes[bytes.len() - tail.len()..], tail);
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..400)) {
