@@ -39,9 +39,7 @@ impl OsdCore {
         let open = MMgrOpen {
             daemon_name: self.cfg.whoami.to_string(),
             // (Two maps, of the options that are set and of those of the monitors that are not obeyed: a stock manager that finds only one dies of it.)
-            config: std::mem::take(&mut self.mgr.config.1)
-                .then(|| self.mgr.config.0.clone())
-                .unwrap_or_default(),
+            config: self.config_news(),
             // An empty map: the monitors know stock's defaults.
             config_defaults: Bytes::from_static(&[0; 4]),
             ..MMgrOpen::default()
@@ -96,6 +94,11 @@ impl OsdCore {
             self.mgr.config = (config, true);
             self.out.push(OsdEffect::WakeIn(Duration::ZERO));
         }
+    }
+
+    /// The process's options, if the manager has not been told of them.
+    fn config_news(&mut self) -> Bytes {
+        if std::mem::take(&mut self.mgr.config.1) { self.mgr.config.0.clone() } else { Bytes::new() }
     }
 
     /// Reports now; the report's number, which the monitors tell by `osd last-stat-seq` once they have it.
@@ -194,9 +197,7 @@ impl OsdCore {
             undeclare_types,
             packed,
             daemon_health_metrics: vec![metric],
-            config: std::mem::take(&mut self.mgr.config.1)
-                .then(|| self.mgr.config.0.clone())
-                .unwrap_or_default(),
+            config: self.config_news(),
             ..MMgrReport::default()
         };
         self.send_mgr(&report);
