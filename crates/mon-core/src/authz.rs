@@ -192,7 +192,9 @@ pub fn known(role: Role, way: Way, prefix: &str) -> bool {
 /// The same for a row of the table.
 pub(crate) fn knows(role: Role, way: Way, sig: &Signature) -> bool {
     match (role, way) {
-        (Role::Local, _) | (Role::Mon, Way::Service) => true,
+        (Role::Local, _) => true,
+        // What changes something in one daemon is told to it, never handed to another one.
+        (Role::Mon, Way::Service) => sig.flags & FLAG_TELL != FLAG_TELL || !sig.perm.contains('w'),
         (Role::Mgr, Way::Service) => sig.flags & FLAG_MGR != 0,
         (Role::Mon, Way::Tell) => sig.flags & FLAG_TELL == FLAG_TELL || is_of_process(sig.prefix),
         (Role::Mgr, Way::Tell) => sig.prefix == "version",
