@@ -7,7 +7,7 @@
 L=${LOLIGO:-$(dirname "$0")/../../target/release/loligo}; D=$T/c; BG=()
 trap 'status=$?; set +e; for p in "${BG[@]}"; do kill "$p" 2>/dev/null; done; kill -CONT "$(cat "$D/run/osd.1.pid" 2>/dev/null)" 2>/dev/null
   [ $status = 0 ] || tail -n 8 "$D"/log/*.log 2>/dev/null; "$L" down --dir "$D" >/dev/null 2>&1; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
+"$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G > "$T/up" 2>&1 || die "loligo up: $(cat "$T/up")"; export CEPH_CONF=$D/ceph.conf
 # wait_for SECONDS WHAT cmd...: until the command succeeds.
 wait_for() { local n; for n in $(seq $(($1 * 2))); do "${@:3}" && return 0; sleep 0.5; done; die "$2: $(ceph health detail; ceph -s)"; }
 raised() { ceph health detail > "$T/health" 2>&1 && grep -q "$1" "$T/health"; }
@@ -63,7 +63,7 @@ sum() { awk -v m="^ceph_$1[{]" '$0 ~ m {s += $NF} END {print s + 0}' "$T/page"; 
 [ "$(sum osd_op_r_out_bytes)" -gt 4096 ] && [ "$(sum osd_op_w_in_bytes)" -gt 40960 ] || die "$(grep _bytes "$T/page")"
 say "a disk that is much slower than the others is named, and is not when it is well"
 printf '\n[osd.2]\nosd journal inject delay = 0.06\n' >> "$D/ceph.conf"
-restart() { kill -9 "$(cat "$D/run/osd.2.pid")"; wait_for 40 "osd.2 is not seen down" eval 'ceph osd stat | grep -q " 2 up"'; "$L" up --dir "$D" >/dev/null 2>&1; wait_for 60 "osd.2 is not up" eval 'ceph osd stat | grep -q " 3 up"'; }
+restart() { kill -9 "$(cat "$D/run/osd.2.pid")"; wait_for 40 "osd.2 is not seen down" eval 'ceph osd stat | grep -q " 2 up"'; "$L" up --dir "$D" > "$T/up" 2>&1 || die "loligo up: $(cat "$T/up")"; wait_for 60 "osd.2 is not up" eval 'ceph osd stat | grep -q " 3 up"'; }
 restart
 rados -p p bench 200 write -b 4096 -t 2 --no-cleanup > "$T/bench" 2>&1 & BG+=($!)
 wait_for 150 "not told of" raised "OSD_SLOW_DISK: 1 OSD has a disk that is much slower than those of other OSDs"

@@ -28,6 +28,8 @@ osd crush chooseleaf type = 0
 osd pool default size = 2
 osd pool default pg autoscale mode = off
 mon allow pool delete = true
+mon data avail warn = 2
+mon data avail crit = 1
 [mon]
 mon data = $D/mon/\$id
 auth allow insecure global id reclaim = false
