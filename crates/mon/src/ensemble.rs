@@ -90,6 +90,11 @@ impl Ensemble {
             broken: None,
         })
     }
+    /// For tests: the quorum is like this.
+    #[cfg(test)]
+    pub fn set_info(&mut self, info: QuorumInfo) {
+        self.info = info;
+    }
     /// What we say first on a session.
     pub fn hello(&self, core: &MonCore) -> Hello {
         let addrs = core.monmap().mons.get(&self.name).map(|i| i.public_addrs.clone()).unwrap_or_default();
