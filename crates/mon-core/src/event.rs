@@ -133,6 +133,18 @@ pub struct StoreState {
     pub slowest_write_us: u64,
 }
 
+/// Why the quorum did not take a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproposed {
+    /// For a reason (for the log) that passes: who wanted it asks again.
+    NotNow(&'static str),
+    /// It is larger than an entry of the log may be (in bytes), and always will be.
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum MonEvent {
@@ -150,8 +162,8 @@ pub enum MonEvent {
     Refused {
         /// Version of the proposal.
         version: u64,
-        /// Why, for the log.
-        why: &'static str,
+        /// Why.
+        why: Unproposed,
     },
     /// The quorum changed, or our part in it.
     Quorum(QuorumInfo),

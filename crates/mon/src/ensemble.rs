@@ -9,7 +9,7 @@ use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
 use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing};
-use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
+use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, Peer, Proposal, QuorumInfo, SessionId, Unproposed};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
 use std::collections::BTreeSet;
@@ -145,7 +145,10 @@ impl Ensemble {
         if let Some(held) = &mut self.out {
             match event {
                 Event::Propose { tag, .. } => {
-                    w.core_event(MonEvent::Refused { version: tag, why: "this monitor takes no part" });
+                    w.core_event(MonEvent::Refused {
+                        version: tag,
+                        why: Unproposed::NotNow("this monitor takes no part"),
+                    });
                 }
                 // Each once for each node, and what was under way when it left.
                 Event::PeerUp(n) | Event::PeerDown(n) => {
@@ -272,9 +275,9 @@ impl Ensemble {
             }
             Effect::Refused { tag, why, .. } => {
                 let why = match why {
-                    Refusal::NotLeader => "this monitor does not lead",
-                    Refusal::TooLarge => "it is larger than an entry may be",
-                    _ => "too much waits for a quorum",
+                    Refusal::NotLeader => Unproposed::NotNow("this monitor does not lead"),
+                    Refusal::TooLarge => Unproposed::TooLarge { max: quorum::ENTRY_BYTES_MAX },
+                    _ => Unproposed::NotNow("too much waits for a quorum"),
                 };
                 w.core_event(MonEvent::Refused { version: tag, why });
             }
