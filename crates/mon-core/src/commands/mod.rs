@@ -44,7 +44,7 @@ pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
-pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
+pub use daemon_cmds::{is_of_process, of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
@@ -294,8 +294,7 @@ fn describe(role: Role, way: Way) -> String {
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
     }
     if told {
-        for (sig, help) in OF_PROCESS {
-            let sig: Value = serde_json::from_str(sig).unwrap_or(Value::Null);
+        for (sig, help) in daemon_cmds::process_signatures() {
             all.insert(format!("cmd{:03}", all.len()), json!({"sig": sig, "help": help}));
         }
     }
