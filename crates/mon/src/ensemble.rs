@@ -14,8 +14,8 @@ use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use types::Utime;
 use types::monmap::MonMap;
+use types::{MonState, Utime};
 
 /// Until it is let in, a monitor asks this often.
 const JOIN_INTERVAL: Duration = Duration::from_millis(300);
@@ -215,17 +215,10 @@ impl Ensemble {
             let election_epoch = self.info.election_epoch | 1;
             return QuorumInfo { state: MonState::Electing, since, election_epoch, ..QuorumInfo::default() };
         }
-        let state = match v.state {
-            quorum::MonState::Probing => MonState::Probing,
-            quorum::MonState::Synchronizing => MonState::Synchronizing,
-            quorum::MonState::Electing => MonState::Electing,
-            quorum::MonState::Leader => MonState::Leader,
-            quorum::MonState::Peon => MonState::Peon,
-        };
         // Who said that it takes no part is believed before the machine finds out.
         let leader = v.leader.map(|m| m.name);
         let leader_away = leader.as_ref().is_some_and(|l| self.away.contains(l));
-        let state = if leader_away { MonState::Electing } else { state };
+        let state = if leader_away { MonState::Electing } else { v.state };
         let here = |n: &String| !leader_away && !self.away.contains(n);
         // Stock's lone monitor shows 3 at first and 2 more after each start; in a quorum, epochs are even.
         let alone = v.members.len() == 1 && leader.is_some();
