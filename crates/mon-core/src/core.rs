@@ -42,6 +42,19 @@ use types::{EntityName, EntityType, Fsid, Utime};
 /// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
 const DEFERRED_MAX: usize = 20_000;
 
+/// Bytes of what a daemon says of itself, in names and values; one that says more is not listened to.
+const SELF_MAX: usize = 64 << 10;
+
+/// Bytes of names and values.
+pub(crate) fn bytes_of(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(k, v)| k.len() + v.len()).sum()
+}
+
+/// True when a daemon says more of itself than anyone needs to know.
+pub(crate) fn says_too_much(texts: &BTreeMap<String, String>) -> bool {
+    bytes_of(texts) > SELF_MAX
+}
+
 /// What goes into one proposal comes from messages of so many bytes in all, or from a single one. One whose change turns out too large
 /// for the log is so refused alone, and never with it what others asked for.
 const BATCH_INPUT_BYTES: usize = 4 << 20;
