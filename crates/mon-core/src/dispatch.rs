@@ -276,10 +276,8 @@ impl MonCore {
 
     fn mon_command(&mut self, id: SessionId, m: MMonCommand, tid: u64) {
         let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
-        if m.fsid != self.fsid() && !m.fsid.is_zero() {
-            return;
-        }
-        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let ours = m.fsid == self.fsid() || m.fsid.is_zero();
+        let (out, wait) = if ours { commands::run(self, &m.cmd, &ctx) } else { commands::wrong_fsid() };
         let version = self.version();
         let r = MMonCommandAck {
             paxos: PaxosHeader::new(version),
