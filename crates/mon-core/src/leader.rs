@@ -98,6 +98,7 @@ impl MonCore {
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        self.read_central();
     }
 
     /// The quorum changed, or our part in it.
@@ -287,6 +288,7 @@ impl MonCore {
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
             let own = MemberNews { wants_global_ids: false, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
+            self.read_central();
         }
         if !self.quorum.leads {
             if news.name == self.cfg.name {

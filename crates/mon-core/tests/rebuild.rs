@@ -74,6 +74,7 @@ fn config(maps: Vec<MapSegment>, pgs: Option<BTreeSet<PgId>>, env: &TestEnv) -> 
             options: BTreeMap::new(),
             version: "test".to_owned(),
             auth: Default::default(),
+            ..Default::default()
         },
         maps,
         stopped: BTreeSet::from([OsdId(0), OsdId(1)]),
