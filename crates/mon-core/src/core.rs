@@ -324,6 +324,7 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
+            MonEvent::PendingKeyUsed(used) => self.pending_key_used(used),
             MonEvent::OptionChanged { name, value, overridden } => {
                 match overridden {
                     true => drop(self.overridden.insert(name.clone())),
