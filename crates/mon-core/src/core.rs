@@ -119,6 +119,7 @@ pub struct MonCore {
     pub(crate) quorum: QuorumInfo,
     pub(crate) pgmap: PgMap,
     pub(crate) balancer: commands::Balancer,
+    pub(crate) progress: crate::progress::Progress,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
@@ -198,6 +199,7 @@ impl MonCore {
             quorum: QuorumInfo::default(),
             pgmap: PgMap::default(),
             balancer: commands::Balancer::default(),
+            progress: Default::default(),
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
@@ -625,6 +627,7 @@ impl MonCore {
         assert_eq!(p.version, expected, "a batch is missing from the history");
         let own = self.in_flight.take().is_some();
         self.kv.apply(&p.batch);
+        let map_before = self.quorum.leads.then(|| self.osd.map.clone());
         let osd = self.osd.commit(&p.batch);
         let auth = self.auth.commit(&p.batch);
         let config = self.config.commit(&p.batch);
@@ -638,6 +641,9 @@ impl MonCore {
         self.done.commit(&p.batch);
         if osd {
             self.map_changed = self.now;
+            if let Some(before) = &map_before {
+                commands::progress_map_changed(self, before);
+            }
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -725,6 +731,7 @@ impl MonCore {
         self.osd_tick();
         self.mds_tick();
         commands::balancer_tick(self);
+        commands::progress_tick(self);
         self.health_tick();
         self.expire_sessions();
     }

@@ -94,6 +94,7 @@ impl MonCore {
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        commands::load_progress(self);
     }
 
     /// The quorum changed, or our part in it.

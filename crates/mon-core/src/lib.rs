@@ -32,6 +32,7 @@ pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
+mod progress;
 mod prometheus;
 mod rebuild;
 mod session;
