@@ -5,7 +5,7 @@ use crate::commands;
 use crate::config::ConfigMon;
 use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::{Answer, DoneLog};
-use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, Unproposed};
+use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, Unproposed, UsedPending};
 use crate::health::HealthMon;
 use crate::kv::Kv;
 use crate::log::LogMon;
@@ -99,6 +99,7 @@ impl MonCore {
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
         self.read_central();
+        commands::load_progress(self);
     }
 
     /// The quorum changed, or our part in it.
@@ -278,6 +279,12 @@ impl MonCore {
         self.tell_leader(MemberNews { name, wants_global_ids: true, ..MemberNews::default() });
     }
 
+    /// A login here used a pending key. Should this not reach a leader, the next login with it says it again; both keys are good until then.
+    pub(crate) fn pending_key_used(&mut self, used: UsedPending) {
+        let name = self.cfg.name.clone();
+        self.take_news(MemberNews { name, used_pending: Some(used), ..MemberNews::default() });
+    }
+
     /// A member said something about itself; our own news come this way too, and are kept to be told to each leader.
     pub(crate) fn take_news(&mut self, mut news: MemberNews) {
         if says_too_much(&news.metadata) {
@@ -286,7 +293,8 @@ impl MonCore {
             news.metadata.clear();
         }
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
-            let own = MemberNews { wants_global_ids: false, log: Vec::new(), ..news.clone() };
+            let own =
+                MemberNews { wants_global_ids: false, used_pending: None, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
             self.read_central();
         }
@@ -304,6 +312,9 @@ impl MonCore {
         }
         if news.wants_global_ids {
             self.auth.reserve_global_ids(&news.name);
+        }
+        if let Some((name, proof)) = news.used_pending {
+            self.auth.take_pending(&name, &proof);
         }
         if !self.monmap().mons.contains_key(&news.name) {
             return;

@@ -31,6 +31,7 @@ mod monmapmon;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
+mod progress;
 mod prometheus;
 mod rebuild;
 mod session;

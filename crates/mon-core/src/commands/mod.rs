@@ -36,8 +36,10 @@ mod pg_dump;
 mod pool_cmds;
 mod pool_get;
 mod pool_set;
+mod progress_cmds;
 mod reweight_cmds;
 mod status;
+mod tier_cmds;
 mod upmap_cmds;
 
 pub use args::{Args, Format};
@@ -49,6 +51,10 @@ pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
+pub(crate) use progress_cmds::{
+    load as load_progress, map_changed as progress_map_changed, tick as progress_tick,
+};
+pub(crate) use tier_cmds::in_use as tier_in_use;
 
 use crate::authz::{self, Way};
 use crate::core::MonCore;
@@ -198,7 +204,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 25] {
+fn families() -> [&'static [(&'static str, Handler)]; 27] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -223,6 +229,8 @@ fn families() -> [&'static [(&'static str, Handler)]; 25] {
         crush_edit::TABLE,
         crash_cmds::TABLE,
         balancer_cmds::TABLE,
+        progress_cmds::TABLE,
+        tier_cmds::TABLE,
         misc_cmds::TABLE,
         daemon_cmds::TABLE,
     ]
