@@ -53,6 +53,16 @@ struct Seen {
     looks: Vec<u64>,
 }
 
+/// A number of allocations, the less exactly the more there are: what allocates thousands of times looks new now and then, not never and not each time.
+fn roughly(count: usize) -> u64 {
+    const EXACT: usize = 256;
+    let high = count.max(1).ilog2();
+    match count {
+        0..EXACT => count as u64,
+        _ => u64::from(high) * 32 + (count >> (high - 4)) as u64,
+    }
+}
+
 /// Runs one input; answers what is wrong with it.
 fn try_input(target: &Target, input: &[u8]) -> Result<Seen, String> {
     alloc::reset();
@@ -62,7 +72,7 @@ fn try_input(target: &Target, input: &[u8]) -> Result<Seen, String> {
         return Err(SAID.lock().map(|s| s.clone()).unwrap_or_default());
     };
     if matches!(target.run, Run::Quiet(_)) {
-        looks.push((usage.count.min(400) as u64) << 32 | u64::from(usage.total_bytes.max(1).ilog2()));
+        looks.push(roughly(usage.count) << 32 | u64::from(usage.total_bytes.max(1).ilog2()));
     }
     if usage.peak_bytes > bound_bytes(target, input.len()) {
         return Err(format!("{} bytes held for an input of {} bytes", usage.peak_bytes, input.len()));
@@ -295,6 +305,17 @@ mod tests {
         assert!(try_input(&GREEDY, &[1, 9]).is_err());
         assert!(try_input(&GREEDY, &[1]).is_ok());
         assert_eq!(minimised(&GREEDY, vec![1, 2, 3, 9, 4]), [9]);
+    }
+
+    #[test]
+    fn many_allocations_differ_by_their_first_digits() {
+        assert_ne!(roughly(254), roughly(255));
+        assert_ne!(roughly(256), roughly(255));
+        assert_eq!(roughly(10_000), roughly(10_100));
+        assert_ne!(roughly(10_000), roughly(12_000));
+        assert_ne!(roughly(10_000), roughly(20_000));
+        let all: BTreeSet<u64> = (0..1 << 20).map(roughly).collect();
+        assert!(all.len() < 256 + 12 * 16 + 1, "{}", all.len());
     }
 
     #[test]
