@@ -46,7 +46,7 @@ pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
-pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
+pub use daemon_cmds::{is_of_process, of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
@@ -302,8 +302,7 @@ fn describe(role: Role, way: Way) -> String {
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
     }
     if told {
-        for (sig, help) in OF_PROCESS {
-            let sig: Value = serde_json::from_str(sig).unwrap_or(Value::Null);
+        for (sig, help) in daemon_cmds::process_signatures() {
             all.insert(format!("cmd{:03}", all.len()), json!({"sig": sig, "help": help}));
         }
     }
@@ -408,11 +407,24 @@ pub(crate) fn is_about_keys(cmd: &[String]) -> bool {
     })
 }
 
-/// The refusal that takes the place of a command's answer.
-pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Message {
-    let Ok(mut m) = answer.decode::<messages::MMonCommandAck>() else { return answer.clone() };
-    (m.r, m.rs, m.data) = (e.negated(), text.to_owned(), Bytes::new());
-    Message::new(&m, denc::Features(types::features::SUPPORTED)).with_tid(answer.header.tid)
+/// The refusal that takes the place of an answer, if that kind of answer can refuse.
+pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Option<Message> {
+    let f = denc::Features(types::features::SUPPORTED);
+    let (r, rs, data) = (e.negated(), text.to_owned(), Bytes::new());
+    let refusal = match answer.header.kind {
+        kinds::MON_COMMAND_ACK => {
+            let m = answer.decode::<messages::MMonCommandAck>().ok()?;
+            Message::new(&messages::MMonCommandAck { r, rs, data, ..m }, f)
+        }
+        kinds::COMMAND_REPLY => Message::new(&messages::MCommandReply { r, rs, data }, f),
+        kinds::MGR_COMMAND_REPLY => Message::new(&messages::MMgrCommandReply { r, rs, data }, f),
+        kinds::POOLOP_REPLY => {
+            let m = answer.decode::<messages::MPoolOpReply>().ok()?;
+            Message::new(&messages::MPoolOpReply { reply_code: r, response_data: None, ..m }, f)
+        }
+        _ => return None,
+    };
+    Some(refusal.with_tid(answer.header.tid))
 }
 
 /// True when a command in a message may change something.
