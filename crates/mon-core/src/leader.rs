@@ -3,7 +3,7 @@
 use crate::auth::AuthMon;
 use crate::commands;
 use crate::config::ConfigMon;
-use crate::core::{AfterCommit, MonCore};
+use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::{Answer, DoneLog};
 use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, Unproposed, UsedPending};
 use crate::health::HealthMon;
@@ -98,6 +98,7 @@ impl MonCore {
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        self.read_central();
         commands::load_progress(self);
     }
 
@@ -285,11 +286,17 @@ impl MonCore {
     }
 
     /// A member said something about itself; our own news come this way too, and are kept to be told to each leader.
-    pub(crate) fn take_news(&mut self, news: MemberNews) {
+    pub(crate) fn take_news(&mut self, mut news: MemberNews) {
+        if says_too_much(&news.metadata) {
+            let line = format!("the metadata of mon.{} is too large: it is not kept", news.name);
+            self.effects.push(MonEffect::Log(LogLevel::Error, line));
+            news.metadata.clear();
+        }
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
             let own =
                 MemberNews { wants_global_ids: false, used_pending: None, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
+            self.read_central();
         }
         if !self.quorum.leads {
             if news.name == self.cfg.name {

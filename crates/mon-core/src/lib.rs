@@ -28,7 +28,6 @@ mod mgrmon;
 mod mixed;
 mod mkfs;
 mod monmapmon;
-pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
@@ -50,3 +49,4 @@ pub use event::{
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
 pub use rebuild::{MapSegment, RebuildConfig, RebuildError, Rebuilt, rebuild, stock_caps};
+pub use types::options;

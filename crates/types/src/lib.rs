@@ -18,6 +18,7 @@ pub mod logentry;
 pub mod mdsmap;
 pub mod mgrmap;
 pub mod monmap;
+pub mod options;
 pub mod osdmap;
 pub mod osdstat;
 pub mod past_intervals;

@@ -484,6 +484,11 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
     }
 }
 
+/// What a command that is meant for another cluster is answered.
+pub(crate) fn wrong_fsid() -> (Reply, bool) {
+    (Reply { ret: Errno::EPERM.negated(), outs: "wrong fsid".to_owned(), data: Bytes::new() }, false)
+}
+
 fn audit(core: &mut MonCore, ctx: &Ctx, cmd: &[String], what: &str) {
     let e = &ctx.entity;
     core.clog("audit", LogPrio::INFO, format!("from='{e}' entity='{e}' cmd={}{what}", show(cmd)));
