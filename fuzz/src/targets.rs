@@ -54,6 +54,11 @@ pub const ALL: &[Target] = &[
         samples: mon_core::fuzz::report_samples,
     },
     Target { name: "mon_commands", run: mon_core::fuzz::fuzz_commands, samples: mon_core::fuzz::samples },
+    Target {
+        name: "mon_manager",
+        run: mon_core::fuzz_manager::fuzz_manager,
+        samples: mon_core::fuzz_manager::samples,
+    },
     Target { name: "mon_peers", run: mon_core::wire::fuzz, samples: mon_core::wire::samples },
     Target { name: "mon_records", run: mon_records, samples: mon_core::wire::samples },
     Target { name: "osd_ops", run: osd_ops::fuzz::fuzz_ops, samples: samples::osd_ops },
@@ -84,7 +89,7 @@ fn round_trip<T: Decode + Encode>(data: &Bytes) {
 }
 
 /// Kinds of map that [`maps`] knows; the first byte of its input chooses.
-pub const MAPS: usize = 17;
+pub const MAPS: usize = 19;
 
 fn maps(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else { return };
@@ -106,6 +111,8 @@ fn maps(data: &[u8]) {
         13 => round_trip::<types::mdsmap::MdsMap>(&b),
         14 => round_trip::<types::fsmap::Filesystem>(&b),
         15 => round_trip::<types::fsmap::FsMapUser>(&b),
+        16 => round_trip::<types::pgdigest::PgMapDigest>(&b),
+        17 => round_trip::<types::pgdigest::ProgressEvent>(&b),
         _ => round_trip::<types::IntervalSet>(&b),
     }
 }

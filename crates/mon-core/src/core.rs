@@ -22,6 +22,8 @@ use crate::log::LogMon;
 use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
+use crate::mgrstat::MgrStat;
+use crate::mgrsubs::KvVersions;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -113,6 +115,12 @@ pub struct MonCore {
     pub(crate) log: LogMon,
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
+    pub(crate) mgrstat: MgrStat,
+    pub(crate) kv_versions: KvVersions,
+    /// When digests for external managers were sent last.
+    pub(crate) digests_sent: Utime,
+    /// `get_command_descriptions` where the manager is an external one, until its commands change.
+    pub(crate) described: Option<Bytes>,
     pub(crate) mds: MdsMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) done: DoneLog,
@@ -191,7 +199,11 @@ impl MonCore {
             config_key: Table::load("config-key/", &kv),
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
-            mgr: MgrMon::load(&kv),
+            mgr: MgrMon::load(&kv, now),
+            mgrstat: MgrStat::load(&kv),
+            kv_versions: KvVersions::default(),
+            digests_sent: Utime::ZERO,
+            described: None,
             mds: MdsMon::load(&kv, now),
             mon_metadata: Table::load("mon/metadata/", &kv),
             done: DoneLog::load(&kv),
@@ -227,6 +239,8 @@ impl MonCore {
             cfg,
         };
         core.osd_committed();
+        core.follow_manager();
+        core.kv_restarted();
         Ok(core)
     }
 
@@ -380,6 +394,10 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
+        if s.peer.role == Role::Mgr && self.mgr.external {
+            // Whoever comes here has an old map.
+            return self.effects.push(MonEffect::Close(id));
+        }
         // What is told to this very daemon concerns nobody else.
         let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
         if !told && !leader::answers_alone(&msg) {
@@ -449,6 +467,8 @@ impl MonCore {
             | kinds::OSD_PG_READY_TO_MERGE
             | kinds::MDS_BEACON
             | kinds::MDS_OFFLOAD_TARGETS
+            | kinds::MGR_BEACON
+            | kinds::MON_MGR_REPORT
             | kinds::LOG => true,
             _ => false,
         }
@@ -533,6 +553,7 @@ impl MonCore {
             || self.log.entries.is_dirty()
             || self.health.is_dirty()
             || self.mgr.is_dirty()
+            || self.mgrstat.is_dirty()
             || self.mds.is_dirty()
             || self.mon_metadata.is_dirty()
             || self.monmap.is_dirty()
@@ -569,6 +590,7 @@ impl MonCore {
         self.log.stage(&mut batch);
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
+        self.mgrstat.stage(&mut batch);
         self.mds.stage(&mut batch, self.now);
         self.mon_metadata.stage(&mut batch);
         self.monmap.stage(&mut batch);
@@ -630,7 +652,8 @@ impl MonCore {
         self.config_key.commit(&p.batch);
         let entries = self.log.commit(&p.batch);
         self.health.commit(&p.batch);
-        let mgr = self.mgr.commit(&p.batch);
+        let mgr = self.mgr.commit(&p.batch, self.now);
+        let report = self.mgrstat.commit(&p.batch);
         let mds = self.mds.commit(&p.batch, self.now);
         self.mon_metadata.commit(&p.batch);
         let monmap = self.monmap.commit(&p.batch);
@@ -643,6 +666,9 @@ impl MonCore {
         if auth {
             self.effects.push(MonEffect::AuthChanged);
         }
+        if mgr || report {
+            self.follow_manager();
+        }
         if self.quorum.leads && !self.mgr.map.available {
             // It waited for global ids.
             self.mgr_tick();
@@ -650,8 +676,14 @@ impl MonCore {
         if config {
             self.publish_config();
         }
+        self.kv_committed(&p.batch);
         if mgr {
+            self.described = None;
             self.publish_mgrmap();
+            self.end_manager_sessions();
+        }
+        if report {
+            self.publish_servicemap();
         }
         if mds {
             self.publish_fsmap();
@@ -708,12 +740,13 @@ impl MonCore {
         }
         // Whoever comes now needs other maps than those who were told of the last change.
         self.osd.made.clear();
-        if self.now.since(self.last_sample) >= Duration::from_secs(2) {
+        if self.now.since(self.last_sample) >= Duration::from_secs(2) && !self.mgr.external {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
             self.slow_disks_tick();
         }
         self.looks_tick();
+        self.digests_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -723,7 +756,9 @@ impl MonCore {
         self.mgr_tick();
         self.osd_tick();
         self.mds_tick();
-        commands::balancer_tick(self);
+        if !self.mgr.external {
+            commands::balancer_tick(self);
+        }
         self.health_tick();
         self.expire_sessions();
     }

@@ -21,6 +21,7 @@ pub mod monmap;
 pub mod osdmap;
 pub mod osdstat;
 pub mod past_intervals;
+pub mod pgdigest;
 pub mod pgstat;
 pub mod pool;
 pub mod raw;

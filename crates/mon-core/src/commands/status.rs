@@ -76,7 +76,7 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         "osdmap": osd_summary_json(core), "pgmap": pgmap_summary_json(core),
         "fsmap": super::fs_status::summary_json(&core.mds.map),
         "mgrmap": {"available": mgr.available, "num_standbys": mgr.standbys.len(), "modules": mgr.modules, "services": mgr.services},
-        "servicemap": servicemap(core), "progress_events": {},
+        "servicemap": servicemap(core), "progress_events": progress_json(core),
     });
     let core = &*core;
     render(a, &v, || plain(core, &checks))
@@ -104,19 +104,23 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     }
     s.push('\n');
     let m = &core.mgr.map;
-    if m.available {
-        s.push_str(&format!(
-            "    mgr: {}(active, since {})",
-            m.active_name,
-            ago(core, m.active_change.max(core.started))
-        ));
+    let none_since = Some(m.active_change).filter(|t| core.mgr.external && !t.is_zero());
+    if m.available || (core.mgr.external && m.active_gid != 0) {
+        // An external manager's time does not begin with ours.
+        let since = if core.mgr.external { m.active_change } else { m.active_change.max(core.started) };
+        let starting = if m.available { "" } else { "starting, " };
+        s.push_str(&format!("    mgr: {}(active, {starting}since {})", m.active_name, ago(core, since)));
         if !m.standbys.is_empty() {
             let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
             s.push_str(&format!(", standbys: {}", names.join(", ")));
         }
         s.push('\n');
     } else {
-        s.push_str("    mgr: no daemons active\n");
+        s.push_str("    mgr: no daemons active");
+        if let Some(t) = none_since {
+            s.push_str(&format!(" (since {})", ago(core, t)));
+        }
+        s.push('\n');
     }
     if let Some(line) = super::fs_status::daemons_line(&core.mds.map) {
         s.push_str(&format!("    mds: {line}\n"));
@@ -131,7 +135,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
         " \n  data:\n{}    pools:   {} pools, {} pgs\n    objects: {} objects, {}\n    usage:   {} used, {} / {} avail\n",
         super::fs_status::volumes_line(&core.mds.map),
         core.osd.map.pools.len(),
-        core.pgmap.pgs.len(),
+        core.pgmap.num_pgs(),
         si_u(sum.num_objects.max(0) as u64),
         byte_u(sum.num_bytes.max(0) as u64),
         byte_u(space.used_raw()),
@@ -147,6 +151,28 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
             s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
         }
     }
+    let lines = progress_lines(core);
+    if !lines.is_empty() {
+        s.push_str(" \n  progress:\n");
+        lines.iter().for_each(|l| s.push_str(&format!("    {l}\n")));
+    }
     s.push_str(" \n");
     s
+}
+
+/// What an external manager says that goes on, and shows in the status.
+fn progress_lines(core: &MonCore) -> Vec<String> {
+    let events = core.manager_report().into_iter().flat_map(|r| r.progress.values());
+    events.filter(|e| e.add_to_ceph_s).map(|e| e.message.clone()).collect()
+}
+
+fn progress_json(core: &MonCore) -> Value {
+    let events = core.manager_report().into_iter().flat_map(|r| &r.progress);
+    events
+        .map(|(id, e)| {
+            let v = json!({"message": e.message, "progress": f64::from(e.progress), "add_to_ceph_s": e.add_to_ceph_s});
+            (id.clone(), v)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
