@@ -44,6 +44,7 @@ fn disk() -> Disk {
         let mut w = World::new(3);
         for c in [
             r#"{"prefix":"osd pool create","pool":"data","pg_num":8}"#,
+            r#"{"prefix":"auth get-or-create","entity":"mgr.x","caps":["mon","allow profile mgr"]}"#,
             r#"{"prefix":"config set","who":"mon","name":"mon_mgr_builtin","value":"false"}"#,
         ] {
             let (ret, text, _) = w.command(Role::Mon, c);

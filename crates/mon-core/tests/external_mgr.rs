@@ -39,6 +39,7 @@ fn address(port: u16) -> AddrVec {
     AddrVec(vec![EntityAddr::new(AddrType::Msgr2, ([127, 0, 0, 1], port).into(), 7)])
 }
 fn manager(w: &mut World, name: &str) -> SessionId {
+    run(w, &format!(r#"{{"prefix":"auth get-or-create","entity":"mgr.{name}","caps":["mon","allow profile mgr"]}}"#));
     w.open(Role::Mon, &format!("mgr.{name}"), 6900, "allow profile mgr")
 }
 fn beacon(id: SessionId, name: &str, available: bool) -> MMgrBeacon {
