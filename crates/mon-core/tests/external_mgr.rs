@@ -351,3 +351,11 @@ fn keys_reach_their_subscribers_whole_and_then_by_change() {
         }
     }
 }
+
+/// A manager of stock's reads it when it becomes active, and dies of a number that is a text.
+#[test]
+fn what_an_osd_says_of_itself_does_not_take_the_place_of_its_number() {
+    let mut w = World::new(0);
+    w.boot_with(2, &[("id", "2"), ("hostname", "h")]);
+    assert_eq!(json(&mut w, "osd metadata"), serde_json::json!([{"id": 2, "hostname": "h"}]));
+}

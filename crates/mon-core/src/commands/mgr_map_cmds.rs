@@ -190,7 +190,7 @@ fn metadata(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let show = |name: &String, m: &BTreeMap<String, String>| {
         let mut v = Map::new();
         v.insert("name".into(), name.clone().into());
-        v.extend(m.iter().map(|(k, x)| (k.clone(), Value::from(x.clone()))));
+        v.extend(m.iter().filter(|(k, _)| *k != "name").map(|(k, x)| (k.clone(), Value::from(x.clone()))));
         Value::Object(v)
     };
     match a.str("who").filter(|w| !w.is_empty()) {
