@@ -680,6 +680,10 @@ impl MonCore {
         if mgr {
             self.described = None;
             self.publish_mgrmap();
+            if self.quorum.leads && self.mgr.external {
+                let text = format!("mgrmap e{}: {}", self.mgr.map.epoch, commands::manager_line(self));
+                self.clog("cluster", LogPrio::DEBUG, text);
+            }
             self.end_manager_sessions();
         }
         if report {

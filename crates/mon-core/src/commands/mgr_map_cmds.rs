@@ -76,10 +76,14 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             (release.to_owned(), json!(names))
         })
         .collect();
+    let active_addr = match m.active_addrs.0.is_empty() {
+        true => "(unrecognized address family 0)/0".to_owned(),
+        false => legacy(&m.active_addrs),
+    };
     let clients: Vec<Value> = m.clients.iter().map(|(_, a)| addrvec(a)).collect();
     let v = json!({
         "epoch": m.epoch.0, "active_gid": m.active_gid, "active_name": m.active_name, "active_addrs": addrvec(&m.active_addrs),
-        "active_addr": legacy(&m.active_addrs), "active_change": m.active_change.to_string(), "active_mgr_features": m.active_mgr_features,
+        "active_addr": active_addr, "active_change": m.active_change.to_string(), "active_mgr_features": m.active_mgr_features,
         "available": m.available, "standbys": standbys, "modules": m.modules, "available_modules": modules,
         "services": m.services, "always_on_modules": always, "last_failure_osd_epoch": m.last_failure_osd_epoch.0,
         "active_clients": clients,

@@ -49,6 +49,7 @@ pub(crate) use crash_cmds::recent as recent_crashes;
 pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
+pub(crate) use status::manager_line;
 pub(crate) use health_cmds::digest;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};

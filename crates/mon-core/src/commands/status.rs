@@ -82,6 +82,29 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     render(a, &v, || plain(core, &checks))
 }
 
+/// `x(active, since 2m), standbys: y`.
+pub(crate) fn manager_line(core: &MonCore) -> String {
+    let m = &core.mgr.map;
+    let external = core.mgr.external;
+    let mut s = String::new();
+    if m.available || (external && m.active_gid != 0) {
+        // An external manager's time does not begin with ours.
+        let since = if external { m.active_change } else { m.active_change.max(core.started) };
+        let starting = if m.available { "" } else { "starting, " };
+        s.push_str(&format!("{}(active, {starting}since {})", m.active_name, ago(core, since)));
+    } else {
+        s.push_str("no daemons active");
+        if external && !m.active_change.is_zero() {
+            s.push_str(&format!(" (since {})", ago(core, m.active_change)));
+        }
+    }
+    if !m.standbys.is_empty() {
+        let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
+        s.push_str(&format!(", standbys: {}", names.join(", ")));
+    }
+    s
+}
+
 fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     let mut s =
         format!("  cluster:\n    id:     {}\n    health: {}\n", core.fsid(), status_name(core, checks));
@@ -103,25 +126,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
         s.push_str(&format!(", out of quorum: {}", out.join(", ")));
     }
     s.push('\n');
-    let m = &core.mgr.map;
-    let none_since = Some(m.active_change).filter(|t| core.mgr.external && !t.is_zero());
-    if m.available || (core.mgr.external && m.active_gid != 0) {
-        // An external manager's time does not begin with ours.
-        let since = if core.mgr.external { m.active_change } else { m.active_change.max(core.started) };
-        let starting = if m.available { "" } else { "starting, " };
-        s.push_str(&format!("    mgr: {}(active, {starting}since {})", m.active_name, ago(core, since)));
-        if !m.standbys.is_empty() {
-            let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
-            s.push_str(&format!(", standbys: {}", names.join(", ")));
-        }
-        s.push('\n');
-    } else {
-        s.push_str("    mgr: no daemons active");
-        if let Some(t) = none_since {
-            s.push_str(&format!(" (since {})", ago(core, t)));
-        }
-        s.push('\n');
-    }
+    s.push_str(&format!("    mgr: {}\n", manager_line(core)));
     if let Some(line) = super::fs_status::daemons_line(&core.mds.map) {
         s.push_str(&format!("    mds: {line}\n"));
     }
