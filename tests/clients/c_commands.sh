@@ -103,7 +103,7 @@ expect_fail 2 "unknown feature 'abcd'" ceph mon feature set abcd
 expect_fail 22 'You cannot disallow monitors' ceph mon add disallowed_leader "${M#mon.}"
 say "a PG peers anew; pools that are not scrubbed are told of; reports can be waited for"
 ceph pg repeer $P.3 >/dev/null 2>&1
-for n in $(seq 100); do ceph osd dump | grep -q "^pg_temp $P.3 " || break; [ "$n" -lt 100 ] || die "pg_temp stays: $(ceph osd dump | grep pg_temp)"; done
+for n in $(seq 100); do ceph osd dump | grep -q "^pg_temp " || break; [ "$n" -lt 100 ] || die "pg_temp stays: $(ceph osd dump | grep pg_temp)"; done
 expect_fail 2 "does not exist" ceph pg repeer 0.0
 ceph osd pool set cp noscrub 1 2>/dev/null; ceph health detail | grep -q 'Pool cp has noscrub flag' || die "$(ceph health detail)"
 ceph osd pool set cp noscrub 0 2>/dev/null

@@ -21,6 +21,15 @@ ceph mon stat | grep -qE "^e[0-9]+: 3 mons at .*, leader 0 a, quorum 0,1,2 a,b,c
 ceph mon getmap -o "$T/map" 2>/dev/null; monmaptool --print "$T/map" | grep -q "^2: .* mon.c" || die "$(monmaptool --print "$T/map")"
 for m in a b c; do same "$(ceph tell mon.$m mon_status | json 'd["name"]+" "+str(len(d["quorum"]))')" "$m 3"; done
 same "$(ceph daemon "$D/run/mon.b.asok" quorum_status | json 'd["quorum_leader_name"]')" a
+say "a pending key that is used replaces the first, whichever monitor sees it"
+ceph auth get-or-create client.t2 mon 'allow r' >/dev/null
+for m in a b c; do
+  key=$(ceph auth get-or-create-pending client.t2 -f json | json 'd[0]["pending_key"]'); printf '[client.t2]\n\tkey = %s\n' "$key" > "$T/t2"
+  at=$(ceph mon dump -f json 2>/dev/null | json "[m['public_addrs']['addrvec'][0]['addr'] for m in d['mons'] if m['name']=='$m'][0]")
+  ceph -m "v2:$at" --id t2 --keyring "$T/t2" health >/dev/null
+  for n in $(seq 50); do [ "$(ceph auth get-key client.t2)" = "$key" ] && break; [ "$n" -lt 50 ] || die "the key used at mon.$m did not replace the old one"; done
+done
+ceph auth rm client.t2 >/dev/null 2>&1
 say "Prometheus finds the leader's page"
 port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 ceph config set mgr mgr/prometheus/server_port "$port"

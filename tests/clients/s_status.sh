@@ -33,6 +33,18 @@ same "$(ceph auth get-key client.t1)" "$(awk '/key/{print $3}' "$T/k1")"
 ceph auth ls 2>/dev/null | grep -q '^client.t1$'
 ceph auth caps client.t1 mon 'allow r' osd 'allow r' 2>&1 | grep -q 'updated caps for client.t1'
 ceph auth get client.t1 2>/dev/null | grep -q 'caps osd = "allow r"'
+say "keys are rotated: at once, or with a second key that replaces the first when it is used"
+ceph auth get-or-create client.t2 mon 'allow r' -o "$T/t2"; old=$(ceph auth get-key client.t2)
+ceph auth rotate client.t2 > "$T/t2.new"; ceph --id t2 --keyring "$T/t2.new" health >/dev/null; expect_fail 13 'ermission' ceph --id t2 --keyring "$T/t2" health
+[ "$old" != "$(ceph auth get-key client.t2)" ] || die "the key is the old one"; grep -q 'caps mon = "allow r"' "$T/t2.new"
+pending=$(ceph auth get-or-create-pending client.t2 -f json | json 'd[0]["pending_key"]'); printf '[client.t2]\n\tkey = %s\n' "$pending" > "$T/t2.next"
+same "$(ceph auth get-or-create-pending client.t2 -f json | json 'd[0]["pending_key"]')" "$pending" "pending key"
+ceph --id t2 --keyring "$T/t2.new" health >/dev/null; ceph --id t2 --keyring "$T/t2.next" health >/dev/null
+for n in $(seq 50); do [ "$(ceph auth get-key client.t2)" = "$pending" ] && break; [ "$n" -lt 50 ] || die "the used key did not replace the old one"; done
+expect_fail 13 'ermission' ceph --id t2 --keyring "$T/t2.new" health; ceph --id t2 --keyring "$T/t2.next" health >/dev/null
+ceph auth get-or-create-pending client.t2 >/dev/null; ceph auth clear-pending client.t2; ceph auth commit-pending client.t2 2>&1 | grep -q 'no pending key'
+same "$(ceph auth get-key client.t2)" "$pending"; expect_fail 22 'not rotated here' ceph auth rotate mon.; expect_fail 2 'does not exist' ceph auth rotate client.nobody
+ceph auth rm client.t2 >/dev/null 2>&1
 ceph auth rm client.t1 2>&1 | grep -q updated
 expect_fail 2 'ENOENT|failed to find client.t1' ceph auth get-key client.t1
 say "osd states"

@@ -37,6 +37,18 @@ pub struct EntityAuth {
 }
 
 impl EntityAuth {
+    /// What a monitor tells another of the pending key that it saw used: enough to know it again, not enough to log in.
+    pub fn proof_of_use(key: &CryptoKey) -> [u8; 32] {
+        key.hmac_sha256(b"loligo: this pending key was used")
+    }
+    /// The pending key replaces the key; only when it is the one that was used.
+    pub fn take_pending(&mut self, proof: &[u8; 32]) -> bool {
+        if self.pending_key.is_empty() || EntityAuth::proof_of_use(&self.pending_key) != *proof {
+            return false;
+        }
+        self.key = std::mem::take(&mut self.pending_key);
+        true
+    }
     /// From plain strings.
     pub fn new(key: CryptoKey, caps: &[(&str, &str)]) -> EntityAuth {
         let caps = caps.iter().map(|(s, c)| ((*s).to_owned(), AuthCapsInfo::from_text(c).caps)).collect();
@@ -289,6 +301,8 @@ pub trait MonAuthDb {
     fn rotating(&self, service: u32) -> Option<RotatingSecrets>;
     /// A global id that nobody had before; `None` while none can be given (no quorum).
     fn new_global_id(&self) -> Option<u64>;
+    /// A principal logged in with its pending key, which is to replace its key now (`MMonUsedPendingKeys` of Ceph 17).
+    fn pending_key_used(&self, name: &AuthName, key: &CryptoKey);
 }
 
 /// A stand-alone database: state plus a counter of global ids.
@@ -310,5 +324,10 @@ impl MonAuthDb for RefCell<KeyServer> {
         let mut k = self.borrow_mut();
         k.last_global_id += 1;
         Some(k.last_global_id)
+    }
+    fn pending_key_used(&self, name: &AuthName, key: &CryptoKey) {
+        if let Some(e) = self.borrow_mut().data.secrets.get_mut(name) {
+            e.take_pending(&EntityAuth::proof_of_use(key));
+        }
     }
 }

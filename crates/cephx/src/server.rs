@@ -276,6 +276,9 @@ impl MonAuthenticator {
             e.blob(extra.as_slice());
         }
         self.remember(login.global_id, login.challenge);
+        if !key.same_secret(&entity.key) {
+            self.db.pending_key_used(&login.name, &key);
+        }
         Ok(Granted {
             reply: e.finish(),
             peer: AuthedPeer {

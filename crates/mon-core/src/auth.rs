@@ -117,6 +117,14 @@ impl AuthMon {
     pub fn reserve_global_ids(&mut self, name: &str) {
         self.gid_wanted.insert(name.to_owned());
     }
+    /// A principal's pending key was used, and replaces its key.
+    pub fn take_pending(&mut self, name: &str, proof: &[u8; 32]) {
+        if let Some(mut e) = self.entities.next(name).cloned()
+            && e.take_pending(proof)
+        {
+            self.entities.set(name.to_owned(), e);
+        }
+    }
     /// The leader's: reserves ids when few are left, and rotates secrets that ended.
     pub fn tick(&mut self, config: &AuthConfig, env: &dyn Env) {
         if self.wants_global_ids() {
@@ -182,6 +190,9 @@ pub fn make_entity(key: CryptoKey, caps: &BTreeMap<String, String>) -> EntityAut
 /// A keyring file's text for one principal.
 pub fn keyring_text(name: &str, e: &EntityAuth, with_caps: bool) -> String {
     let mut out = format!("[{name}]\n\tkey = {}\n", e.key.to_base64());
+    if !e.pending_key.is_empty() {
+        out.push_str(&format!("\tpending key = {}\n", e.pending_key.to_base64()));
+    }
     if with_caps {
         for (s, c) in caps_of(e) {
             out.push_str(&format!("\tcaps {s} = \"{}\"\n", c.replace('\\', "\\\\").replace('"', "\\\"")));

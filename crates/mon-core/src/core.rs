@@ -127,6 +127,7 @@ pub struct MonCore {
     pub(crate) quorum: QuorumInfo,
     pub(crate) pgmap: PgMap,
     pub(crate) balancer: commands::Balancer,
+    pub(crate) progress: crate::progress::Progress,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
@@ -210,6 +211,7 @@ impl MonCore {
             quorum: QuorumInfo::default(),
             pgmap: PgMap::default(),
             balancer: commands::Balancer::default(),
+            progress: Default::default(),
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
@@ -338,6 +340,7 @@ impl MonCore {
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
+            MonEvent::PendingKeyUsed(used) => self.pending_key_used(used),
             MonEvent::OptionChanged { name, value, overridden } => {
                 match overridden {
                     true => drop(self.overridden.insert(name.clone())),
@@ -646,6 +649,7 @@ impl MonCore {
         assert_eq!(p.version, expected, "a batch is missing from the history");
         let own = self.in_flight.take().is_some();
         self.kv.apply(&p.batch);
+        let map_before = self.quorum.leads.then(|| self.osd.map.clone());
         let osd = self.osd.commit(&p.batch);
         let auth = self.auth.commit(&p.batch);
         let config = self.config.commit(&p.batch);
@@ -660,6 +664,9 @@ impl MonCore {
         self.done.commit(&p.batch);
         if osd {
             self.map_changed = self.now;
+            if let Some(before) = map_before.as_ref().filter(|_| !self.mgr.external) {
+                commands::progress_map_changed(self, before);
+            }
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -762,6 +769,7 @@ impl MonCore {
         self.mds_tick();
         if !self.mgr.external {
             commands::balancer_tick(self);
+            commands::progress_tick(self);
         }
         self.health_tick();
         self.expire_sessions();

@@ -118,7 +118,12 @@ pub struct MemberNews {
     pub log: Vec<LogEntry>,
     /// It runs out of global ids.
     pub wants_global_ids: bool,
+    /// A principal that logged in there with its pending key.
+    pub used_pending: Option<UsedPending>,
 }
+
+/// A principal (`osd.3`) and [`cephx::keyserver::EntityAuth::proof_of_use`] of the pending key that it logged in with.
+pub type UsedPending = (String, [u8; 32]);
 
 /// A monitor's store and the file system that it is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,6 +205,8 @@ pub enum MonEvent {
     },
     /// Someone ran out of global ids: the next batch must be reserved.
     NeedGlobalIds,
+    /// A login used a pending key.
+    PendingKeyUsed(UsedPending),
     /// An option of this process has another value now.
     OptionChanged {
         /// Its name.

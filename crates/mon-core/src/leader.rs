@@ -5,7 +5,7 @@ use crate::commands;
 use crate::config::ConfigMon;
 use crate::core::{AfterCommit, MonCore};
 use crate::done::{Answer, DoneLog};
-use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId};
+use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, UsedPending};
 use crate::health::HealthMon;
 use crate::kv::Kv;
 use crate::log::LogMon;
@@ -97,6 +97,7 @@ impl MonCore {
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        commands::load_progress(self);
     }
 
     /// The quorum changed, or our part in it.
@@ -271,10 +272,17 @@ impl MonCore {
         self.tell_leader(MemberNews { name, wants_global_ids: true, ..MemberNews::default() });
     }
 
+    /// A login here used a pending key. Should this not reach a leader, the next login with it says it again; both keys are good until then.
+    pub(crate) fn pending_key_used(&mut self, used: UsedPending) {
+        let name = self.cfg.name.clone();
+        self.take_news(MemberNews { name, used_pending: Some(used), ..MemberNews::default() });
+    }
+
     /// A member said something about itself; our own news come this way too, and are kept to be told to each leader.
     pub(crate) fn take_news(&mut self, news: MemberNews) {
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
-            let own = MemberNews { wants_global_ids: false, log: Vec::new(), ..news.clone() };
+            let own =
+                MemberNews { wants_global_ids: false, used_pending: None, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
         }
         if !self.quorum.leads {
@@ -291,6 +299,9 @@ impl MonCore {
         }
         if news.wants_global_ids {
             self.auth.reserve_global_ids(&news.name);
+        }
+        if let Some((name, proof)) = news.used_pending {
+            self.auth.take_pending(&name, &proof);
         }
         if !self.monmap().mons.contains_key(&news.name) {
             return;

@@ -36,6 +36,7 @@ pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
+mod progress;
 mod prometheus;
 mod rebuild;
 mod session;

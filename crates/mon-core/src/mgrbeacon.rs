@@ -104,6 +104,8 @@ impl MonCore {
         } else {
             self.mgrstat.forget();
         }
+        // (Both managers keep what is over in the key store.)
+        crate::commands::load_progress(self);
         self.mgr.set_commands(Vec::new());
         self.mgr.set_external(external);
         self.mgr.beacons.clear();

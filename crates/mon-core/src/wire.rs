@@ -290,18 +290,23 @@ impl Decode for Join {
 
 impl Encode for MemberNews {
     fn encode(&self, e: &mut Encoder) {
-        e.versioned(1, 1, |e| {
+        e.versioned(2, 1, |e| {
             e.put(&self.name);
             e.put(&self.metadata);
             e.put(&self.mgr_addrs);
             e.put(&self.log);
             e.bool(self.wants_global_ids);
+            e.bool(self.used_pending.is_some());
+            if let Some((name, proof)) = &self.used_pending {
+                e.put(name);
+                e.raw(proof);
+            }
         });
     }
 }
 impl Decode for MemberNews {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        let (_, mut d) = d.open("monitor news", 1)?;
+        let (v, mut d) = d.open("monitor news", 1)?;
         let name = text(&mut d, "monitor name")?;
         let metadata: BTreeMap<String, String> = d.get()?;
         let mgr_addrs = d.get()?;
@@ -309,7 +314,17 @@ impl Decode for MemberNews {
         if log.len() > LOG_MAX {
             return Err(DencError::Invalid { what: "monitor news: log", value: log.len() as u64 });
         }
-        Ok(MemberNews { name, metadata, mgr_addrs, log, wants_global_ids: d.bool()? })
+        let wants_global_ids = d.bool()?;
+        let used_pending = match v >= 2 && d.bool()? {
+            true => {
+                let name = text(&mut d, "principal")?;
+                let mut proof = [0; 32];
+                proof.copy_from_slice(d.raw(32)?);
+                Some((name, proof))
+            }
+            false => None,
+        };
+        Ok(MemberNews { name, metadata, mgr_addrs, log, wants_global_ids, used_pending })
     }
 }
 
@@ -437,6 +452,11 @@ pub fn fuzz(data: &[u8]) {
     }
 }
 
+/// News with something in every field that has no codec of its own.
+fn news() -> MemberNews {
+    MemberNews { name: "a".into(), used_pending: Some(("osd.3".into(), [7; 32])), ..MemberNews::default() }
+}
+
 /// Inputs for the fuzzer to start from.
 pub fn samples() -> Vec<Vec<u8>> {
     let msg = Message { front: Bytes::from_static(b"front"), ..Message::default() };
@@ -459,7 +479,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         denc::to_bytes(&Forward { token: 3, peer, msg: msg.clone() }, Features::ALL),
         denc::to_bytes(&Route { token: 3, msg: Some(msg) }, Features::ALL),
         denc::to_bytes(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() }, Features::ALL),
-        denc::to_bytes(&MemberNews { name: "a".into(), ..MemberNews::default() }, Features::ALL),
+        denc::to_bytes(&news(), Features::ALL),
         denc::to_bytes(&Look { number: 4, version: 9 }, Features::ALL),
         denc::to_bytes(&Seen { number: 4, clock: Utime::from_secs(9), ..Seen::default() }, Features::ALL),
         crate::kv::Proposal { version: 7, batch }.to_bytes(),
@@ -509,7 +529,7 @@ mod tests {
         whole_or_nothing(&Seen { number: 1, ..Seen::default() });
         whole_or_nothing(&Hello { name: "a".into(), node: 9, ..Hello::default() });
         whole_or_nothing(&Join { name: "a".into(), node: 9, addrs: AddrVec::default() });
-        whole_or_nothing(&MemberNews { name: "a".into(), ..MemberNews::default() });
+        whole_or_nothing(&news());
         whole_or_nothing(&Piece { id: 1, offset: 2, total: 3, data: Bytes::from_static(b"x") });
     }
 }

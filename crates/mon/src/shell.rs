@@ -5,6 +5,7 @@
 use crate::ensemble::{Ensemble, World};
 use crate::peers::Peers;
 use crate::store::{Job, Writer, Written};
+use cephx::crypto::CryptoKey;
 use cephx::keyserver::{AuthConfig, EntityAuth, MonAuthDb, RotatingSecrets};
 use cephx::proto::AuthName;
 use cephx::{Env, MonAuthenticator, MonSecrets, ServiceClientAuth, ServiceServerAuth, V1MonLogin};
@@ -91,6 +92,16 @@ impl MonAuthDb for Db {
             });
         }
         id
+    }
+    fn pending_key_used(&self, name: &AuthName, key: &CryptoKey) {
+        let used = (name.to_string(), EntityAuth::proof_of_use(key));
+        // (As above.)
+        let shell = self.0.clone();
+        tokio::task::spawn_local(async move {
+            if let Some(shell) = shell.upgrade() {
+                shell.event(MonEvent::PendingKeyUsed(used));
+            }
+        });
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("auth rm", rm),
     ("auth del", rm),
     ("auth import", import),
+    ("auth rotate", rotate),
+    ("auth get-or-create-pending", get_or_create_pending),
+    ("auth clear-pending", clear_pending),
+    ("auth commit-pending", commit_pending),
 ];
 
 type Fail = (Errno, String);
@@ -49,7 +53,11 @@ fn caps_arg(a: &Args) -> Result<BTreeMap<String, String>, Fail> {
 }
 
 fn entity_json(name: &str, e: &EntityAuth) -> Value {
-    json!({"entity": name, "key": e.key.to_base64(), "caps": caps_of(e)})
+    let mut v = json!({"entity": name, "key": e.key.to_base64(), "caps": caps_of(e)});
+    if !e.pending_key.is_empty() {
+        v["pending_key"] = e.pending_key.to_base64().into();
+    }
+    v
 }
 
 fn ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
@@ -62,6 +70,9 @@ fn ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mut out = String::new();
     for (n, e) in &all {
         out.push_str(&format!("{n}\n\tkey: {}\n", e.key.to_base64()));
+        if !e.pending_key.is_empty() {
+            out.push_str(&format!("\tpending key: {}\n", e.pending_key.to_base64()));
+        }
         for (s, c) in caps_of(e) {
             out.push_str(&format!("\tcaps: [{s}] {c}\n"));
         }
@@ -184,7 +195,7 @@ fn caps(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let Some(e) = core.auth.entities.next(&name).cloned() else {
         return fail(Errno::ENOENT, format!("couldn't find entry {name}"));
     };
-    core.auth.entities.set(name.clone(), make_entity(e.key, &caps));
+    core.auth.entities.set(name.clone(), EntityAuth { caps: make_entity(e.key.clone(), &caps).caps, ..e });
     done(format!("updated caps for {name}"))
 }
 
@@ -195,6 +206,61 @@ fn rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     }
     core.auth.entities.remove(&name);
     done("updated")
+}
+
+/// A principal whose key may be replaced.
+fn rotatable(core: &MonCore, a: &Args) -> Result<(String, EntityAuth), Fail> {
+    let name = entity(a)?;
+    if name == "mon." {
+        let why = "the monitors know each other by the key in their keyring files; it is not rotated here";
+        return Err((Errno::EINVAL, format!("{name}: {why}")));
+    }
+    let e = core.auth.entities.next(&name).cloned();
+    e.map(|e| (name.clone(), e)).ok_or((Errno::ENOENT, format!("entity {name} does not exist")))
+}
+
+/// A new key in place of the old one, of the same type, with the same caps (a command of Ceph 19.2.3). Sessions and tickets that the old key
+/// got live on until they end; a login with it is refused from now on.
+fn rotate(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, e) = rotatable(core, a)?;
+    let key = CryptoKey::generate(e.key.kind(), &*core.env);
+    let e = EntityAuth { key, pending_key: CryptoKey::default(), ..e };
+    core.auth.entities.set(name.clone(), e.clone());
+    let mut o = render(a, &json!([entity_json(&name, &e)]), || keyring_text(&name, &e, true))?;
+    o.wait = true;
+    Ok(o)
+}
+
+/// A second key that is good beside the first until it is used, and replaces it then (this and the next two are commands of Ceph 17).
+fn get_or_create_pending(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, mut e) = rotatable(core, a)?;
+    if e.pending_key.is_empty() {
+        e.pending_key = CryptoKey::generate(e.key.kind(), &*core.env);
+        core.auth.entities.set(name.clone(), e.clone());
+    }
+    let mut o = render(a, &json!([entity_json(&name, &e)]), || keyring_text(&name, &e, true))?;
+    o.wait = true;
+    Ok(o)
+}
+
+fn clear_pending(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, mut e) = rotatable(core, a)?;
+    if e.pending_key.is_empty() {
+        return done("no pending key");
+    }
+    e.pending_key = CryptoKey::default();
+    core.auth.entities.set(name, e);
+    done("")
+}
+
+fn commit_pending(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let (name, mut e) = rotatable(core, a)?;
+    if e.pending_key.is_empty() {
+        return done("no pending key");
+    }
+    e.key = std::mem::take(&mut e.pending_key);
+    core.auth.entities.set(name, e);
+    done("")
 }
 
 fn import(core: &mut MonCore, _: &Args, ctx: &Ctx) -> CmdResult {

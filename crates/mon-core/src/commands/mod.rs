@@ -38,8 +38,10 @@ mod pg_dump;
 mod pool_cmds;
 mod pool_get;
 mod pool_set;
+mod progress_cmds;
 mod reweight_cmds;
 mod status;
+mod tier_cmds;
 mod upmap_cmds;
 
 pub use args::{Args, Format};
@@ -53,6 +55,10 @@ pub(crate) use status::manager_line;
 pub(crate) use health_cmds::digest;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
+pub(crate) use progress_cmds::{
+    load as load_progress, map_changed as progress_map_changed, tick as progress_tick,
+};
+pub(crate) use tier_cmds::in_use as tier_in_use;
 
 use crate::authz::{self, Way};
 use crate::core::MonCore;
@@ -202,7 +208,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 26] {
+fn families() -> [&'static [(&'static str, Handler)]; 28] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -228,6 +234,8 @@ fn families() -> [&'static [(&'static str, Handler)]; 26] {
         crush_edit::TABLE,
         crash_cmds::TABLE,
         balancer_cmds::TABLE,
+        progress_cmds::TABLE,
+        tier_cmds::TABLE,
         misc_cmds::TABLE,
         daemon_cmds::TABLE,
     ]

@@ -156,22 +156,25 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
             s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
         }
     }
-    let lines = progress_lines(core);
-    if !lines.is_empty() {
-        s.push_str(" \n  progress:\n");
-        lines.iter().for_each(|l| s.push_str(&format!("    {l}\n")));
-    }
+    s.push_str(&progress_text(core));
     s.push_str(" \n");
     s
 }
 
-/// What an external manager says that goes on, and shows in the status.
-fn progress_lines(core: &MonCore) -> Vec<String> {
+/// What goes on, as the status shows it: the built-in manager's word, or an external one's.
+fn progress_text(core: &MonCore) -> String {
+    if !core.mgr.external {
+        return core.progress.status_text(core.now);
+    }
     let events = core.manager_report().into_iter().flat_map(|r| r.progress.values());
-    events.filter(|e| e.add_to_ceph_s).map(|e| e.message.clone()).collect()
+    let lines: String = events.filter(|e| e.add_to_ceph_s).map(|e| format!("    {}\n", e.message)).collect();
+    if lines.is_empty() { lines } else { format!(" \n  progress:\n{lines}") }
 }
 
 fn progress_json(core: &MonCore) -> Value {
+    if !core.mgr.external {
+        return core.progress.status_json(core.now);
+    }
     let events = core.manager_report().into_iter().flat_map(|r| &r.progress);
     events
         .map(|(id, e)| {

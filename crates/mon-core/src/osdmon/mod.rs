@@ -11,6 +11,7 @@ mod diff;
 mod failure;
 mod lifecycle;
 mod publish;
+mod temps;
 mod tick;
 pub mod upmaps;
 
@@ -154,7 +155,6 @@ impl OsdMon {
         self.purged.stage(batch);
         self.end_creating();
         if let Some(mut next) = self.next.take() {
-            prune_temps(&mut next);
             let moved = !Arc::ptr_eq(&next.crush, &self.map.crush)
                 || !Arc::ptr_eq(&next.pools, &self.map.pools)
                 || !Arc::ptr_eq(&next.osd_state, &self.map.osd_state)
@@ -164,6 +164,7 @@ impl OsdMon {
             if moved {
                 upmaps::prune(&mut next);
             }
+            temps::prune(&self.map, &mut next);
             if let Some(inc) = diff(&self.map, &next, now, STORED) {
                 self.stage_inc(batch, inc, now);
             }
@@ -426,31 +427,4 @@ pub(crate) fn flags_of(m: &OsdMap, osd: OsdId) -> u32 {
         flags |= m.device_class_flags.get(class).copied().unwrap_or(0);
     }
     flags
-}
-
-/// Temporary mappings of PGs that are gone, or that name no OSD that is up, go.
-fn prune_temps(m: &mut OsdMap) {
-    let gone = |m: &OsdMap, pg: &PgId| m.pool(pg.pool).is_none_or(|p| pg.seed >= p.pg_num);
-    let dead: Vec<PgId> = m
-        .pg_temp
-        .iter()
-        .filter(|(pg, osds)| gone(m, pg) || osds.iter().all(|o| m.state_of(*o) & state::UP == 0))
-        .map(|(pg, _)| *pg)
-        .collect();
-    if !dead.is_empty() {
-        let t = Arc::make_mut(&mut m.pg_temp);
-        dead.iter().for_each(|pg| drop(t.remove(pg)));
-    }
-    let dead: Vec<PgId> = m
-        .primary_temp
-        .iter()
-        .filter(|(pg, o)| gone(m, pg) || m.state_of(**o) & state::UP == 0)
-        .map(|(pg, _)| *pg)
-        .collect();
-    if !dead.is_empty() {
-        let t = Arc::make_mut(&mut m.primary_temp);
-        for pg in &dead {
-            t.remove(pg);
-        }
-    }
 }
