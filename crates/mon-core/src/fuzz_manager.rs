@@ -110,7 +110,10 @@ pub fn samples() -> Vec<Vec<u8>> {
     };
     let front = |m: Message| m.front;
     let b = piece(BEACON, &front(Message::new(&beacon(4101, true), Features::ALL)));
-    let r = piece(REPORT, &front(Message::new(&MMonMgrReport { gid: 4101, ..MMonMgrReport::default() }, Features::ALL)));
+    let r = piece(
+        REPORT,
+        &front(Message::new(&MMonMgrReport { gid: 4101, ..MMonMgrReport::default() }, Features::ALL)),
+    );
     let (d, most) = (piece(DIGEST, &digest(8)), piece(DIGEST, &digest(i64::MAX)));
     vec![b.clone(), r.clone(), d.clone(), most.clone(), [d, b, r, most].concat()]
 }

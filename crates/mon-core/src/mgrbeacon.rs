@@ -26,8 +26,16 @@ const TURNED_AWAY_MAX: usize = 1000;
 
 /// Modules that each release of stock's manager always runs: `always_on_modules` as 16.2.15's monitor has them, by release.
 fn always_on() -> BTreeMap<u32, BTreeSet<String>> {
-    const NAUTILUS: [&str; 8] =
-        ["balancer", "crash", "devicehealth", "orchestrator_cli", "progress", "rbd_support", "status", "volumes"];
+    const NAUTILUS: [&str; 8] = [
+        "balancer",
+        "crash",
+        "devicehealth",
+        "orchestrator_cli",
+        "progress",
+        "rbd_support",
+        "status",
+        "volumes",
+    ];
     const OCTOPUS: [&str; 10] = [
         "balancer",
         "crash",
@@ -49,7 +57,8 @@ impl MonCore {
     fn wants_external_manager(&self) -> bool {
         // Not what one monitor was told by `tell`: the monitors must agree.
         let central = self.config.effective("mon", "", "");
-        let text = central.get("mon_mgr_builtin").map_or_else(|| self.cfg.opt("mon_mgr_builtin"), |v| v.1.clone());
+        let text =
+            central.get("mon_mgr_builtin").map_or_else(|| self.cfg.opt("mon_mgr_builtin"), |v| v.1.clone());
         matches!(text.trim(), "false" | "0" | "no" | "off")
     }
 

@@ -86,7 +86,12 @@ impl MonCore {
         // What was before this process began is not known by versions.
         let version = self.kv_versions.newest.max(1);
         if self.sub_due(id, what, version) {
-            let m = MKvData { version, prefix: prefix.to_owned(), incremental: false, data: self.keys_under(prefix) };
+            let m = MKvData {
+                version,
+                prefix: prefix.to_owned(),
+                incremental: false,
+                data: self.keys_under(prefix),
+            };
             self.send_kv(id, &m);
         }
     }
@@ -109,7 +114,10 @@ impl MonCore {
         let mut changed: BTreeMap<String, Option<Bytes>> = BTreeMap::new();
         for (k, v) in &batch.changes {
             if let Some(key) = k.strip_prefix("config-key/") {
-                changed.insert(key.to_owned(), v.as_ref().map(|_| self.config_key.get(key).cloned().unwrap_or_default()));
+                changed.insert(
+                    key.to_owned(),
+                    v.as_ref().map(|_| self.config_key.get(key).cloned().unwrap_or_default()),
+                );
             } else if let Some(key) = k.strip_prefix(CONFIG) {
                 let value = self.config.values.get(key).map(|t| Bytes::from(t.clone()));
                 changed.insert(config_key(key), value);
@@ -136,13 +144,19 @@ impl MonCore {
                 continue;
             }
             let Some(prefix) = what.strip_prefix("kv:") else { continue };
-            let data: BTreeMap<_, _> =
-                changed.iter().filter(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let data: BTreeMap<_, _> = changed
+                .iter()
+                .filter(|(k, _)| k.starts_with(prefix))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
             // Who has all of it already need not be told anew.
             if !self.sub_due(id, &what, newest) || data.is_empty() {
                 continue;
             }
-            self.send_kv(id, &MKvData { version: newest, prefix: prefix.to_owned(), incremental: true, data });
+            self.send_kv(
+                id,
+                &MKvData { version: newest, prefix: prefix.to_owned(), incremental: true, data },
+            );
         }
     }
 }

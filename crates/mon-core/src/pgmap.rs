@@ -407,7 +407,10 @@ mod tests {
         let d = PgMapDigest {
             num_pg: 4,
             num_pg_active: 3,
-            num_pg_by_state: BTreeMap::from([(pg_state::ACTIVE | pg_state::CLEAN, 3), (pg_state::PEERING, 1)]),
+            num_pg_by_state: BTreeMap::from([
+                (pg_state::ACTIVE | pg_state::CLEAN, 3),
+                (pg_state::PEERING, 1),
+            ]),
             num_pg_by_pool: BTreeMap::from([(PoolId(1), 4)]),
             pg_pool_sum: BTreeMap::from([(1, sum.clone())]),
             pg_sum: sum,

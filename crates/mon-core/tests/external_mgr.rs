@@ -39,7 +39,12 @@ fn address(port: u16) -> AddrVec {
     AddrVec(vec![EntityAddr::new(AddrType::Msgr2, ([127, 0, 0, 1], port).into(), 7)])
 }
 fn manager(w: &mut World, name: &str) -> SessionId {
-    run(w, &format!(r#"{{"prefix":"auth get-or-create","entity":"mgr.{name}","caps":["mon","allow profile mgr"]}}"#));
+    run(
+        w,
+        &format!(
+            r#"{{"prefix":"auth get-or-create","entity":"mgr.{name}","caps":["mon","allow profile mgr"]}}"#
+        ),
+    );
     w.open(Role::Mon, &format!("mgr.{name}"), 6900, "allow profile mgr")
 }
 fn beacon(id: SessionId, name: &str, available: bool) -> MMgrBeacon {
@@ -81,7 +86,11 @@ fn report(id: SessionId, objects: i64) -> MMonMgrReport {
         count: 1,
         ..HealthCheck::default()
     };
-    let event = ProgressEvent { message: "Global Recovery Event (5s)".to_owned(), progress: 0.5, add_to_ceph_s: true };
+    let event = ProgressEvent {
+        message: "Global Recovery Event (5s)".to_owned(),
+        progress: 0.5,
+        add_to_ceph_s: true,
+    };
     MMonMgrReport {
         health_checks: HealthCheckMap(BTreeMap::from([("MGR_MODULE_ERROR".to_owned(), check)])),
         service_map: denc::to_bytes(&ServiceMap { epoch: Epoch(4), ..ServiceMap::default() }, Features::ALL),
@@ -114,14 +123,18 @@ fn the_first_manager_becomes_active_and_the_next_ones_wait() {
     };
     w.send(x, &MMgrBeacon { command_descs: vec![desc], ..beacon(x, "x", true) });
     let m = map(&mut w);
-    assert_eq!((&m["available"], &m["active_name"], &m["standbys"][0]["name"]), (&true.into(), &"x".into(), &"y".into()));
+    assert_eq!(
+        (&m["available"], &m["active_name"], &m["standbys"][0]["name"]),
+        (&true.into(), &"x".into(), &"y".into())
+    );
     assert_eq!(m["active_addrs"]["addrvec"][0]["nonce"], 7);
     assert!(run(&mut w, r#"{"prefix":"status"}"#).contains("    mgr: x(active, since "));
     let all = run(&mut w, r#"{"prefix":"get_command_descriptions"}"#);
     let all: Value = serde_json::from_str(&all).unwrap();
     assert_eq!(all["cmd000"]["sig"][2]["type"], "CephPgid");
     assert_eq!(all["cmd000"]["flags"], 8);
-    let managers = all.as_object().unwrap().values().filter(|c| c["flags"].as_u64().unwrap() & 8 != 0).count();
+    let managers =
+        all.as_object().unwrap().values().filter(|c| c["flags"].as_u64().unwrap() & 8 != 0).count();
     assert_eq!(managers, 1, "no commands of the built-in manager");
     assert_eq!(json(&mut w, "mgr versions"), serde_json::json!({"ceph version 16": 2}));
 }
@@ -144,7 +157,10 @@ fn a_silent_manager_is_replaced_and_kept_from_the_osds() {
         w.advance(2);
     }
     let m = map(&mut w);
-    assert_eq!((&m["active_name"], &m["available"], &m["standbys"]), (&"y".into(), &false.into(), &serde_json::json!([])));
+    assert_eq!(
+        (&m["active_name"], &m["available"], &m["standbys"]),
+        (&"y".into(), &false.into(), &serde_json::json!([]))
+    );
     assert_eq!(m["last_failure_osd_epoch"], w.core.osdmap().epoch.0);
     let blocked: Vec<u16> = w.core.osdmap().blocklist.keys().filter_map(|a| Some(a.sock?.port())).collect();
     assert_eq!(blocked, [6950, 6951]);
@@ -192,9 +208,12 @@ fn without_a_manager_health_says_so() {
 #[test]
 fn nobody_speaks_for_another_manager() {
     let mut w = world();
-    for (entity, caps) in
-        [("mgr.y", "allow profile mgr"), ("mgr.x", "allow r"), ("client.admin", "allow *"), ("osd.0", "allow *")]
-    {
+    for (entity, caps) in [
+        ("mgr.y", "allow profile mgr"),
+        ("mgr.x", "allow r"),
+        ("client.admin", "allow *"),
+        ("osd.0", "allow *"),
+    ] {
         let id = w.open(Role::Mon, entity, 6900, caps);
         w.send(id, &beacon(id, "x", false));
         assert_eq!(map(&mut w)["active_gid"], 0, "{entity} {caps}");
@@ -287,7 +306,10 @@ fn daemons_leave_the_built_in_manager_when_the_role_goes() {
 fn modules_are_turned_on_and_off_and_remembered() {
     let mut w = world();
     let x = activate(&mut w, "x");
-    assert_eq!(json(&mut w, "mgr module ls")["enabled_modules"], serde_json::json!(["iostat", "nfs", "restful"]));
+    assert_eq!(
+        json(&mut w, "mgr module ls")["enabled_modules"],
+        serde_json::json!(["iostat", "nfs", "restful"])
+    );
     for (module, code) in [("balancer", 0), ("nonsense", -2), ("alerts", 0), ("restful", 0)] {
         let c = format!(r#"{{"prefix":"mgr module enable","module":"{module}"}}"#);
         assert_eq!(w.command(Role::Mon, &c).0, code, "{module}");

@@ -1,7 +1,7 @@
 //! What a manager tells the monitors of PGs and space: [`PgMapDigest`] 4/1 (`mon/PGMap.h`), and [`ProgressEvent`] 2/1 (`mon/mon_types.h`).
 
-use crate::{IntervalSet, OsdId, PoolId, Utime};
 use crate::pgstat::{OsdStat, PoolStat};
+use crate::{IntervalSet, OsdId, PoolId, Utime};
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::collections::BTreeMap;
 

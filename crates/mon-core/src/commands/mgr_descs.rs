@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn stocks_notation_becomes_stocks_json() {
-        let v = signature("pg map name=pgid,type=CephPgid name=ids,type=CephString,n=N,req=false,flag positional=true,name=x");
+        let v = signature(
+            "pg map name=pgid,type=CephPgid name=ids,type=CephString,n=N,req=false,flag positional=true,name=x",
+        );
         assert_eq!(
             v,
             json!(["pg", "map", {"name": "pgid", "type": "CephPgid"},

@@ -112,7 +112,8 @@ fn module_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let m = &core.mgr.map;
     let always = always_on(m);
     let enabled: Vec<&String> = m.modules.iter().filter(|n| !always.contains(*n)).collect();
-    let off = m.available_modules.iter().filter(|i| !m.modules.contains(&i.name) && !always.contains(&i.name));
+    let off =
+        m.available_modules.iter().filter(|i| !m.modules.contains(&i.name) && !always.contains(&i.name));
     let disabled: Vec<Value> = off.map(module_json).collect();
     as_json(
         a,
@@ -138,9 +139,8 @@ fn module_enable(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let (all, cannot) = support(m, &module);
     let force = a.flag("force");
     if !force && !all {
-        let text = format!(
-            "all mgr daemons do not support module '{module}', pass --force to force enablement"
-        );
+        let text =
+            format!("all mgr daemons do not support module '{module}', pass --force to force enablement");
         return fail(Errno::ENOENT, text);
     }
     if let Some(why) = cannot.filter(|_| !force) {
@@ -249,7 +249,8 @@ mod tests {
             error_string: if can_run { String::new() } else { "no cherrypy".to_owned() },
             ..ModuleInfo::default()
         };
-        let mut m = MgrMap { available_modules: vec![info("a", true), info("b", false)], ..MgrMap::default() };
+        let mut m =
+            MgrMap { available_modules: vec![info("a", true), info("b", false)], ..MgrMap::default() };
         assert_eq!(support(&m, "a"), (true, None));
         assert_eq!(support(&m, "b"), (true, Some("no cherrypy".to_owned())));
         assert_eq!(support(&m, "c"), (false, None));

@@ -50,14 +50,14 @@ pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
 pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
-pub use health_cmds::pong;
-pub(crate) use status::manager_line;
 pub(crate) use health_cmds::digest;
+pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
 pub(crate) use progress_cmds::{
     load as load_progress, map_changed as progress_map_changed, tick as progress_tick,
 };
+pub(crate) use status::manager_line;
 pub(crate) use tier_cmds::in_use as tier_in_use;
 
 use crate::authz::{self, Way};
