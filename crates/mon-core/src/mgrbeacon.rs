@@ -256,7 +256,7 @@ impl MonCore {
     }
 
     /// Keeps addresses of a daemon that is thought dead from reaching OSDs; the OSDMap epoch that says so.
-    fn blocklist_addrs(&mut self, addrs: &[AddrVec], seconds: Duration) -> Option<Epoch> {
+    pub(crate) fn blocklist_addrs(&mut self, addrs: &[AddrVec], seconds: Duration) -> Option<Epoch> {
         let all: Vec<EntityAddr> = addrs.iter().flat_map(|a| a.0.iter().copied()).collect();
         if all.is_empty() {
             return None;

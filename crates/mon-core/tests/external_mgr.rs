@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use denc::Features;
 use messages::mgr::{CommandDesc, MMgrBeacon, MMgrDigest, MMgrMap, MMonMgrReport, MServiceMap};
-use messages::{MKvData, MMgrOpen};
+use messages::mon::{MMonSubscribe, SubItem};
+use messages::{MKvData, MMgrOpen, Message, kinds};
 use mon_core::testing::{FSID, World};
-use mon_core::{Role, SessionId};
+use mon_core::{MonEffect, MonEvent, MonState, QuorumInfo, Role, SessionId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use types::features::SUPPORTED;
@@ -380,4 +381,49 @@ fn what_an_osd_says_of_itself_does_not_take_the_place_of_its_number() {
     let mut w = World::new(0);
     w.boot_with(2, &[("id", "2"), ("hostname", "h")]);
     assert_eq!(json(&mut w, "osd metadata"), serde_json::json!([{"id": 2, "hostname": "h"}]));
+}
+
+/// A member that follows serves keys and maps itself; beacons, reports and the wish for digests are the leader's.
+#[test]
+fn a_member_hands_to_the_leader_what_only_the_leader_answers() {
+    let mut w = world();
+    let x = activate(&mut w, "x");
+    let follows = QuorumInfo {
+        state: MonState::Peon,
+        leads: false,
+        leader: Some("b".into()),
+        quorum: vec!["a".into(), "b".into()],
+        election_epoch: 8,
+        since: w.now(),
+    };
+    w.event(MonEvent::Quorum(follows.clone()));
+    let now = w.now();
+    let item = SubItem { start: 0, flags: 0 };
+    let what = ["mgrdigest", "servicemap", "kv:mgr/"].map(|n| (n.to_owned(), item));
+    let m = MMonSubscribe { what: what.into(), ..MMonSubscribe::default() };
+    let effects = w.core.handle(now, MonEvent::Message(x, Message::new(&m, Features(SUPPORTED))));
+    let mut handed: Vec<MMonSubscribe> = Vec::new();
+    let mut sent: Vec<u16> = Vec::new();
+    for e in effects {
+        match e {
+            MonEffect::Forward(id, peer, m) if id == x && peer.entity == "mgr.x" => {
+                handed.push(m.decode().unwrap())
+            }
+            MonEffect::Send(id, m) if id == x => sent.push(m.header.kind),
+            other => panic!("{other:?}"),
+        }
+    }
+    sent.sort_unstable();
+    assert_eq!(sent, [kinds::KV_DATA, kinds::SERVICE_MAP]);
+    assert_eq!(handed.len(), 1);
+    assert_eq!(handed[0].what.keys().collect::<Vec<_>>(), ["mgrdigest"]);
+    let m = Message::new(&beacon(x, "x", true), Features(SUPPORTED));
+    let effects = w.core.handle(now, MonEvent::Message(x, m));
+    assert!(
+        matches!(&effects[..], [MonEffect::Forward(id, _, m)] if *id == x && m.header.kind == kinds::MGR_BEACON)
+    );
+    // Another leader knows nothing of that wish: the manager must say it again.
+    let info = QuorumInfo { leader: Some("c".into()), election_epoch: 9, ..follows };
+    let effects = w.core.handle(now, MonEvent::Quorum(info));
+    assert!(effects.iter().any(|e| matches!(e, MonEffect::Close(id) if *id == x)));
 }
