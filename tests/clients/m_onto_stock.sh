@@ -111,4 +111,8 @@ wait_until 120 "not six up" up 6; ceph osd unset noout 2>/dev/null; wait_until 2
 same "$(image_sums b)" "$images"; same "$(object_sums b)" "$objects"; same "$(object_sums a)" "$objects"
 say "images: migration back"
 move_images b a; ceph versions | grep -q loligo || die "$(ceph versions)"
+say "the stock manager goes on under loligo's monitors, where that is wanted"
+ceph config set mon mon_mgr_builtin false; ceph-mgr -i x
+serves() { [ "$(timeout 10 ceph mgr stat -f json 2>/dev/null | json '(d["active_name"], d["available"])' 2>/dev/null)" = "('x', True)" ] && timeout 10 ceph -s 2>/dev/null | grep -qE "^    pgs:     [0-9]+ active\+clean"; }
+wait_until 80 "mgr.x does not serve" serves; wait_until 40 "not healthy" healthy; same "$(ceph osd df -f json | json 'all(n["pgs"] > 0 for n in d["nodes"])')" True
 say "ok"
