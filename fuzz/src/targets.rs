@@ -80,6 +80,11 @@ pub const ALL: &[Target] = &[
         run: Telling(mon_core::fuzz::fuzz_commands),
         samples: mon_core::fuzz::samples,
     },
+    Target {
+        name: "mon_manager",
+        run: Quiet(mon_core::fuzz_manager::fuzz_manager),
+        samples: mon_core::fuzz_manager::samples,
+    },
     Target { name: "mon_peers", run: Quiet(mon_core::wire::fuzz), samples: mon_core::wire::samples },
     Target { name: "mon_records", run: Quiet(mon_records), samples: mon_core::wire::samples },
     Target { name: "rebuild", run: Telling(rebuild::run), samples: rebuild::samples },
@@ -115,7 +120,7 @@ fn round_trip<T: Decode + Encode>(data: &Bytes) {
 }
 
 /// Kinds of map that [`maps`] knows; the first byte of its input chooses.
-pub const MAPS: usize = 17;
+pub const MAPS: usize = 19;
 
 fn maps(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else { return };
@@ -137,6 +142,8 @@ fn maps(data: &[u8]) {
         13 => round_trip::<types::mdsmap::MdsMap>(&b),
         14 => round_trip::<types::fsmap::Filesystem>(&b),
         15 => round_trip::<types::fsmap::FsMapUser>(&b),
+        16 => round_trip::<types::pgdigest::PgMapDigest>(&b),
+        17 => round_trip::<types::pgdigest::ProgressEvent>(&b),
         _ => round_trip::<types::IntervalSet>(&b),
     }
 }

@@ -22,6 +22,8 @@ use crate::log::LogMon;
 use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
+use crate::mgrstat::MgrStat;
+use crate::mgrsubs::KvVersions;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -145,6 +147,12 @@ pub struct MonCore {
     pub(crate) log: LogMon,
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
+    pub(crate) mgrstat: MgrStat,
+    pub(crate) kv_versions: KvVersions,
+    /// When digests for external managers were sent last.
+    pub(crate) digests_sent: Utime,
+    /// `get_command_descriptions` where the manager is an external one, until its commands change.
+    pub(crate) described: Option<Bytes>,
     pub(crate) mds: MdsMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) done: DoneLog,
@@ -222,7 +230,11 @@ impl MonCore {
             config_key: Table::load("config-key/", &kv),
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
-            mgr: MgrMon::load(&kv),
+            mgr: MgrMon::load(&kv, now),
+            mgrstat: MgrStat::load(&kv),
+            kv_versions: KvVersions::default(),
+            digests_sent: Utime::ZERO,
+            described: None,
             mds: MdsMon::load(&kv, now),
             mon_metadata: Table::load("mon/metadata/", &kv),
             done: DoneLog::load(&kv),
@@ -259,6 +271,8 @@ impl MonCore {
         };
         core.osd_committed();
         core.read_central();
+        core.follow_manager();
+        core.kv_restarted();
         Ok(core)
     }
 
@@ -429,6 +443,10 @@ impl MonCore {
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
         }
+        if s.peer.role == Role::Mgr && self.mgr.external {
+            // Whoever comes here has an old map.
+            return self.effects.push(MonEffect::Close(id));
+        }
         // What is told to this very daemon concerns nobody else.
         let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
         if !told && !leader::answers_alone(&msg) {
@@ -499,6 +517,8 @@ impl MonCore {
             | kinds::OSD_PG_READY_TO_MERGE
             | kinds::MDS_BEACON
             | kinds::MDS_OFFLOAD_TARGETS
+            | kinds::MGR_BEACON
+            | kinds::MON_MGR_REPORT
             | kinds::LOG => true,
             _ => false,
         }
@@ -583,6 +603,7 @@ impl MonCore {
             || self.log.entries.is_dirty()
             || self.health.is_dirty()
             || self.mgr.is_dirty()
+            || self.mgrstat.is_dirty()
             || self.mds.is_dirty()
             || self.mon_metadata.is_dirty()
             || self.monmap.is_dirty()
@@ -619,6 +640,7 @@ impl MonCore {
         self.log.stage(&mut batch);
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
+        self.mgrstat.stage(&mut batch);
         self.mds.stage(&mut batch, self.now);
         self.mon_metadata.stage(&mut batch);
         self.monmap.stage(&mut batch);
@@ -681,14 +703,15 @@ impl MonCore {
         self.config_key.commit(&p.batch);
         let entries = self.log.commit(&p.batch);
         self.health.commit(&p.batch);
-        let mgr = self.mgr.commit(&p.batch);
+        let mgr = self.mgr.commit(&p.batch, self.now);
+        let report = self.mgrstat.commit(&p.batch);
         let mds = self.mds.commit(&p.batch, self.now);
         self.mon_metadata.commit(&p.batch);
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
         if osd {
             self.map_changed = self.now;
-            if let Some(before) = &map_before {
+            if let Some(before) = map_before.as_ref().filter(|_| !self.mgr.external) {
                 commands::progress_map_changed(self, before);
             }
             self.osd_committed();
@@ -696,6 +719,9 @@ impl MonCore {
         }
         if auth {
             self.effects.push(MonEffect::AuthChanged);
+        }
+        if mgr || report {
+            self.follow_manager();
         }
         if self.quorum.leads && !self.mgr.map.available {
             // It waited for global ids.
@@ -705,8 +731,18 @@ impl MonCore {
             self.read_central();
             self.publish_config();
         }
+        self.kv_committed(&p.batch);
         if mgr {
+            self.described = None;
             self.publish_mgrmap();
+            if self.quorum.leads && self.mgr.external {
+                let text = format!("mgrmap e{}: {}", self.mgr.map.epoch, commands::manager_line(self));
+                self.clog("cluster", LogPrio::DEBUG, text);
+            }
+            self.end_manager_sessions();
+        }
+        if report {
+            self.publish_servicemap();
         }
         if mds {
             self.publish_fsmap();
@@ -772,12 +808,13 @@ impl MonCore {
         }
         // Whoever comes now needs other maps than those who were told of the last change.
         self.osd.made.clear();
-        if self.now.since(self.last_sample) >= Duration::from_secs(2) {
+        if self.now.since(self.last_sample) >= Duration::from_secs(2) && !self.mgr.external {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
             self.slow_disks_tick();
         }
         self.looks_tick();
+        self.digests_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -787,8 +824,10 @@ impl MonCore {
         self.mgr_tick();
         self.osd_tick();
         self.mds_tick();
-        commands::balancer_tick(self);
-        commands::progress_tick(self);
+        if !self.mgr.external {
+            commands::balancer_tick(self);
+            commands::progress_tick(self);
+        }
         self.health_tick();
         self.expire_sessions();
     }

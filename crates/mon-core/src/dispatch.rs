@@ -5,7 +5,9 @@ use crate::commands::{self, Ctx};
 use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::Asked;
 use crate::event::{MonEffect, Role, SessionId};
+use crate::mgrbeacon::BEACON_MAX;
 use crate::mgrmon::{Daemon, DaemonConfig};
+use crate::mgrsubs::DIGEST;
 use crate::session::SUBS_MAX;
 use denc::DencError;
 use messages::{
@@ -48,6 +50,10 @@ impl MonCore {
             kinds::OSD_PG_CREATED => self.osd_pg_created(id, msg.decode()?),
             kinds::MDS_BEACON => self.mds_beacon(id, msg.decode()?),
             kinds::MDS_OFFLOAD_TARGETS => self.mds_load_targets(msg.decode()?, id),
+            kinds::MGR_BEACON if msg.front.len() <= BEACON_MAX => self.mgr_beacon(id, msg.decode()?),
+            kinds::MON_MGR_REPORT if !self.report_is_too_large(msg.len()) => {
+                self.mon_mgr_report(id, msg.decode()?)?
+            }
             kinds::MON_GET_PURGED_SNAPS => self.get_purged_snaps(id, msg.decode()?, msg.header.tid),
             kinds::MGR_OPEN => self.mgr_open(id, msg.decode()?),
             kinds::MGR_REPORT => self.mgr_report(id, msg.decode()?),
@@ -89,12 +95,18 @@ impl MonCore {
         }
         for what in allowed {
             match what.as_str() {
+                DIGEST => {
+                    let item = m.what.get(DIGEST).copied().unwrap_or_default();
+                    self.digest_subscribed(id, item);
+                }
                 "monmap" => self.check_monmap_sub(id),
                 "config" => self.check_config_sub(id, true),
                 "mgrmap" => self.check_mgrmap_sub(id),
                 "osdmap" => self.check_osdmap_sub(id),
                 "osd_pg_creates" => self.check_pg_creates_sub(id),
+                "servicemap" => self.check_servicemap_sub(id),
                 w if w.starts_with("log-") => self.send_newest_log(id),
+                w if w.starts_with("kv:") => self.check_kv_sub(id, w),
                 w => self.check_fsmap_sub(id, w),
             }
         }
@@ -135,6 +147,22 @@ impl MonCore {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.check_mgrmap_sub(id);
+        }
+    }
+
+    pub(crate) fn publish_servicemap(&mut self) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.check_servicemap_sub(id);
+        }
+    }
+
+    /// Where the role is an external manager's, nobody is served on our own listener.
+    pub(crate) fn end_manager_sessions(&mut self) {
+        if self.mgr.external {
+            let ours = self.sessions.values().filter(|s| s.peer.role == Role::Mgr);
+            let ids: Vec<SessionId> = ours.map(|s| s.id).collect();
+            self.effects.extend(ids.into_iter().map(MonEffect::Close));
         }
     }
 

@@ -11,6 +11,7 @@ use crate::kv::Kv;
 use crate::log::LogMon;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
+use crate::mgrstat::MgrStat;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -88,11 +89,13 @@ impl MonCore {
         self.log = LogMon::load(kv);
         self.health = HealthMon::load(kv);
         // What daemons report goes on as long as their sessions do.
-        let mut mgr = MgrMon::load(kv);
+        let mut mgr = MgrMon::load(kv, self.now);
         std::mem::swap(&mut mgr.daemons, &mut self.mgr.daemons);
         std::mem::swap(&mut mgr.known, &mut self.mgr.known);
         self.mgr = mgr;
         let counters = std::mem::take(&mut self.mds.counters);
+        self.mgrstat = MgrStat::load(kv);
+        self.described = None;
         self.mds = MdsMon::load(kv, self.now);
         self.mds.counters = counters;
         self.balancer = commands::Balancer::default();
@@ -131,6 +134,7 @@ impl MonCore {
         self.pgmap = PgMap::default();
         self.slow_disks = Default::default();
         self.osd_committed();
+        self.follow_manager();
         self.members.retain(|name, _| *name == self.cfg.name);
         let (name, rank) = (self.cfg.name.clone(), self.rank());
         let others = self.quorum.quorum.len() > 1;
@@ -212,6 +216,7 @@ impl MonCore {
         self.pgmap = PgMap::default();
         self.slow_disks = Default::default();
         self.osd_committed();
+        self.follow_manager();
         self.members.retain(|name, _| *name == self.cfg.name);
         // Daemons report to the manager that the next map names.
         let reports: Vec<SessionId> =
@@ -340,7 +345,7 @@ impl MonCore {
     }
 
     /// The leader is the active manager, the others of the quorum that said where they listen stand by.
-    pub(crate) fn mgr_tick(&mut self) {
+    pub(crate) fn builtin_mgr_tick(&mut self) {
         let Some(own) = self.members.get(&self.cfg.name) else { return };
         let addrs = own.mgr_addrs.clone();
         let standbys: Vec<String> = self
@@ -413,8 +418,10 @@ impl MonCore {
         self.reload();
         self.monmap_committed();
         self.osd_committed();
+        self.follow_manager();
         self.publish_osdmap();
         self.publish_mgrmap();
+        self.kv_restarted();
         self.publish_config();
         self.effects.push(MonEffect::AuthChanged);
     }

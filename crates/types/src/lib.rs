@@ -22,6 +22,7 @@ pub mod options;
 pub mod osdmap;
 pub mod osdstat;
 pub mod past_intervals;
+pub mod pgdigest;
 pub mod pgstat;
 pub mod pool;
 pub mod raw;

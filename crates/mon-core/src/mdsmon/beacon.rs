@@ -5,11 +5,10 @@ use crate::core::{MonCore, bytes_of, says_too_much};
 use crate::event::{LogLevel, MonEffect, SessionId};
 use messages::{MMdsBeacon, MMdsLoadTargets, MMdsMap, Message, PaxosHeader};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use types::Epoch;
 use types::fsmap::FSCID_NONE;
 use types::logentry::LogPrio;
 use types::mdsmap::{MdsInfo, state};
-use types::{AddrType, EntityAddr, Epoch};
 
 /// Daemons that are known at once; more are not taken in.
 const DAEMONS_MAX: usize = 4096;
@@ -256,12 +255,9 @@ impl MonCore {
 
     /// Keeps a daemon that is thought dead from writing; the OSDMap epoch that says so.
     fn blocklist_mds(&mut self, info: &MdsInfo) -> Epoch {
-        let until = self.now + self.cfg.secs("mon_mds_blocklist_interval");
-        let list = Arc::make_mut(&mut self.osd.next().blocklist);
-        for a in &info.addrs.0 {
-            list.insert(EntityAddr { kind: AddrType::Any, ..*a }, until);
-        }
-        self.osd.map.epoch.next()
+        let span = self.cfg.secs("mon_mds_blocklist_interval");
+        // (None that has a rank is without an address.)
+        self.blocklist_addrs(std::slice::from_ref(&info.addrs), span).unwrap_or(Epoch(0))
     }
 
     /// A daemon is given up: it is blocklisted if it held a rank, and leaves the map. True when it was there.

@@ -134,8 +134,7 @@ impl MonCore {
             let mut purged = IntervalSet::new();
             for (start, len) in queue.iter() {
                 for snap in start..start.saturating_add(len) {
-                    let all = self.pgmap.pool_pgs(*pool).filter(|(_, s)| s.purged_snaps.contains(snap));
-                    if all.count() as u32 == p.pg_num {
+                    if self.pgmap.purged_everywhere(*pool, p.pg_num, snap) {
                         purged.insert(snap);
                     }
                 }
