@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 L=${LOLIGO:-$(dirname "$0")/../../target/debug/loligo}; D=$T/c; mkdir -p "$D"
 stop() { local n; for n in mgr-x/pid mgr-y/pid stock/3.pid; do [ -s "$D/$n" ] && kill -9 "$(cat "$D/$n")" 2>/dev/null; done; "$L" down --dir "$D" >/dev/null 2>&1; true; }
-trap 'status=$?; set +e; [ $status = 0 ] || { tail -n 8 "$D"/mgr-*/log "$D"/run/mon.*.log 2>/dev/null; timeout 10 ceph -s; timeout 10 ceph health detail; timeout 10 ceph mgr stat; }; stop; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
+trap 'status=$?; set +e; [ $status = 0 ] || { tail -n 8 "$D"/mgr-*/log "$D"/stock/3.log "$D"/log/mon.*.log 2>/dev/null; timeout 10 ceph -s; timeout 10 ceph health detail; timeout 10 ceph mgr stat; }; stop; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
 "$L" up --dir "$D" --mons 3 --osds 3 --osd-size 4G >/dev/null 2>&1; export CEPH_CONF=$D/ceph.conf
 start() {
   ceph-mgr -i "$1" --keyring "$D/mgr-$1/keyring" --mgr-data "$D/mgr-$1" --log-file "$D/mgr-$1/log" --pid-file "$D/mgr-$1/pid" --admin-socket "$D/mgr-$1/asok" \
@@ -44,7 +44,7 @@ same "$(ceph tell mgr version | json 'd["version"]')" 16.2.15
 same "$(ceph osd metadata 0 | json 'd["id"]') $(ceph config show osd.0 osd_pool_default_size)" "0 3"
 ceph --help | grep -q "^rbd task add flatten" || die "commands of the manager are not described"
 say "an OSD of stock's beside loligo's"
-printf '\n[osd.3]\ncrush location = root=old host=old\n' >>"$CEPH_CONF"; mkdir -p "$D/stock"; stock_osds "$D/stock" 3
+printf '\n[osd.3]\ncrush location = root=old host=old-3\n' >>"$CEPH_CONF"; mkdir -p "$D/stock"; stock_osds "$D/stock" 3
 up() { ceph osd stat | grep -q " $1 up"; }
 wait_until 60 "osd.3 is not up" up 4
 all_seen() { clean && [ "$(ceph osd df -f json | json 'sorted((n["id"], n["pgs"] > 0) for n in d["nodes"] if n["kb_used"] > 0)')" = "[(0, True), (1, True), (2, True), (3, False)]" ]; }
