@@ -12,7 +12,7 @@
 use crate::auth::AuthMon;
 use crate::authz;
 use crate::commands;
-use crate::config::ConfigMon;
+use crate::config::{ConfigMon, number};
 use crate::done::{Answer, Asked, DoneLog};
 use crate::event::{LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::health::HealthMon;
@@ -34,7 +34,7 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
@@ -44,13 +44,35 @@ use types::{EntityName, EntityType, Fsid, Utime};
 /// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
 const DEFERRED_MAX: usize = 20_000;
 
-/// What a monitor is told at start.
-#[derive(Clone, Debug)]
+/// Bytes of what a daemon says of itself, in names and values; one that says more is not listened to.
+const SELF_MAX: usize = 64 << 10;
+
+/// Bytes of names and values.
+pub(crate) fn bytes_of(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(k, v)| k.len() + v.len()).sum()
+}
+
+/// True when a daemon says more of itself than anyone needs to know.
+pub(crate) fn says_too_much(texts: &BTreeMap<String, String>) -> bool {
+    bytes_of(texts) > SELF_MAX
+}
+
+/// What goes into one proposal comes from messages of so many bytes in all, or from a single one. One whose change turns out too large
+/// for the log is so refused alone, and never with it what others asked for.
+const BATCH_INPUT_BYTES: usize = 4 << 20;
+
+/// What a monitor is told at start, and what the central configuration says to it.
+#[derive(Clone, Debug, Default)]
 pub struct MonConfig {
     /// Our name, without `mon.`.
     pub name: String,
     /// Options by name, from the configuration file and the command line.
     pub options: BTreeMap<String, String>,
+    /// Those that go before the central configuration, as with stock: the file's, the command line's, and what was set while running; the value of
+    /// each such source under stock's number for it (`CONF_*`).
+    pub layers: BTreeMap<String, BTreeMap<i32, String>>,
+    /// What the central configuration says to this monitor; kept by the core.
+    pub central: BTreeMap<String, String>,
     /// Version text of `ceph versions` and `version`.
     pub version: String,
     /// Login policy.
@@ -60,20 +82,30 @@ pub struct MonConfig {
 impl MonConfig {
     /// An option as text: what was configured, else stock's default.
     pub fn opt(&self, name: &str) -> String {
-        match self.options.get(name) {
+        let central = self.central.get(name).filter(|_| !self.layers.contains_key(name));
+        match central.or_else(|| self.options.get(name)) {
             Some(v) => v.clone(),
             None => crate::options::find(name).map_or_else(String::new, |o| o.default.to_owned()),
         }
     }
-    /// An option as a number.
+    /// An option as a number; stock's default when what was configured is none.
     pub fn num(&self, name: &str) -> f64 {
-        self.opt(name).trim().parse().unwrap_or(0.0)
+        let default = || crate::options::find(name).and_then(|o| number(o.default));
+        number(&self.opt(name)).or_else(default).unwrap_or(0.0)
+    }
+    /// An option as a time.
+    pub fn secs(&self, name: &str) -> Duration {
+        Duration::from_secs_f64(self.num(name).clamp(0.0, SECONDS_MAX))
     }
     /// An option as a switch.
     pub fn flag(&self, name: &str) -> bool {
-        matches!(self.opt(name).as_str(), "true" | "1" | "yes" | "on")
+        let text = self.opt(name).trim().to_ascii_lowercase();
+        matches!(text.as_str(), "true" | "yes" | "on") || text.parse::<i64>().is_ok_and(|n| n != 0)
     }
 }
+
+/// No option is a longer time than this.
+const SECONDS_MAX: f64 = 1e9;
 
 /// A monitor that cannot answer for so long lets its clients go to another one.
 const UNSERVED_MAX: Duration = Duration::from_millis(2500);
@@ -156,8 +188,6 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
-    /// Options that were set while running (`injectargs`, `tell config set`).
-    pub(crate) overridden: BTreeSet<String>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -232,7 +262,6 @@ impl MonCore {
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
-            overridden: BTreeSet::new(),
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -241,6 +270,7 @@ impl MonCore {
             cfg,
         };
         core.osd_committed();
+        core.read_central();
         core.follow_manager();
         core.kv_restarted();
         Ok(core)
@@ -286,6 +316,10 @@ impl MonCore {
     pub fn auth_mut(&mut self) -> &mut AuthMon {
         &mut self.auth
     }
+    /// What the central configuration says to this monitor.
+    pub fn central(&self) -> &BTreeMap<String, String> {
+        &self.cfg.central
+    }
     /// Name of this monitor.
     pub fn name(&self) -> &str {
         &self.cfg.name
@@ -304,6 +338,13 @@ impl MonCore {
         self.now = now;
         self.one(event);
         self.flush();
+        // What waited to be proposed by itself has its turn also when what it waited for was no proposal after all.
+        let mut waiting = usize::MAX;
+        while self.in_flight.is_none() && self.can_serve() && (1..waiting).contains(&self.deferred.len()) {
+            waiting = self.deferred.len();
+            self.handle_deferred();
+            self.flush();
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -341,10 +382,10 @@ impl MonCore {
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
             MonEvent::PendingKeyUsed(used) => self.pending_key_used(used),
-            MonEvent::OptionChanged { name, value, overridden } => {
-                match overridden {
-                    true => drop(self.overridden.insert(name.clone())),
-                    false => drop(self.overridden.remove(&name)),
+            MonEvent::OptionChanged { name, value, layers } => {
+                match layers.is_empty() {
+                    true => drop(self.cfg.layers.remove(&name)),
+                    false => drop(self.cfg.layers.insert(name.clone(), layers)),
                 }
                 self.cfg.options.insert(name, value);
             }
@@ -374,6 +415,11 @@ impl MonCore {
         all.append(&mut self.after);
         all.extend(std::mem::take(&mut self.leaving).into_values().flatten());
         all
+    }
+
+    /// Replies that wait for the proposal in flight, taken away.
+    pub(crate) fn take_unproposed(&mut self) -> Vec<AfterCommit> {
+        std::mem::take(&mut self.after_in_flight)
     }
 
     /// Messages that wait are forgotten: their sessions end.
@@ -422,7 +468,8 @@ impl MonCore {
                 return;
             }
         }
-        if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
+        let alone = msg.len() > BATCH_INPUT_BYTES && self.dirty();
+        if !told && (self.in_flight.is_some() || alone) && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
         if let Err(e) = self.dispatch(id, &msg) {
@@ -681,6 +728,7 @@ impl MonCore {
             self.mgr_tick();
         }
         if config {
+            self.read_central();
             self.publish_config();
         }
         self.kv_committed(&p.batch);
@@ -713,10 +761,19 @@ impl MonCore {
         self.handle_deferred();
     }
 
-    /// All that waited is handled, into one next proposal.
-    fn handle_deferred(&mut self) {
+    /// What waited is handled, into one next proposal (see [`BATCH_INPUT_BYTES`]).
+    pub(crate) fn handle_deferred(&mut self) {
+        let mut bytes = 0;
         for _ in 0..self.deferred.len() {
             let Some(e) = self.deferred.pop_front() else { break };
+            bytes += match &e {
+                MonEvent::Message(_, m) => m.len(),
+                MonEvent::LocalCommand { command, .. } => command.len(),
+                _ => 0,
+            };
+            if bytes > BATCH_INPUT_BYTES && self.dirty() {
+                return self.deferred.push_front(e);
+            }
             self.one(e);
         }
     }

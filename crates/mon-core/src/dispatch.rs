@@ -2,7 +2,7 @@
 
 use crate::authz;
 use crate::commands::{self, Ctx};
-use crate::core::{AfterCommit, MonCore};
+use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::Asked;
 use crate::event::{MonEffect, Role, SessionId};
 use crate::mgrbeacon::BEACON_MAX;
@@ -304,10 +304,8 @@ impl MonCore {
 
     fn mon_command(&mut self, id: SessionId, m: MMonCommand, tid: u64) {
         let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
-        if m.fsid != self.fsid() && !m.fsid.is_zero() {
-            return;
-        }
-        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let ours = m.fsid == self.fsid() || m.fsid.is_zero();
+        let (out, wait) = if ours { commands::run(self, &m.cmd, &ctx) } else { commands::wrong_fsid() };
         let version = self.version();
         let r = MMonCommandAck {
             paxos: PaxosHeader::new(version),
@@ -471,6 +469,9 @@ impl MonCore {
             name => format!("{name}.{}", m.daemon_name),
         };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
+        if says_too_much(&metadata) || says_too_much(&status) {
+            return self.effects.push(MonEffect::Close(id));
+        }
         let config = DaemonConfig::read(&m.config).unwrap_or_default();
         let d = Daemon { name, metadata, service, status, since: self.now, gid, config, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
@@ -501,7 +502,7 @@ impl MonCore {
         if let Some(osd) = osd {
             self.slow_disks.take(OsdId(osd), &d.counters, now);
         }
-        if let Some(status) = m.daemon_status {
+        if let Some(status) = m.daemon_status.filter(|s| !says_too_much(s)) {
             d.status = status;
         }
         const SLOW_OPS: u8 = 0;

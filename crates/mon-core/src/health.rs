@@ -454,7 +454,7 @@ impl MonCore {
     }
 
     fn pg_checks(&self, b: &mut Builder) {
-        let stuck = Duration::from_secs_f64(self.cfg.num("mon_pg_stuck_threshold").max(1.0));
+        let stuck = self.cfg.secs("mon_pg_stuck_threshold").max(Duration::from_secs(1));
         let start = self.now.since(self.office_since);
         let (mut unavailable, mut degraded, mut damaged) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -619,7 +619,7 @@ impl MonCore {
             .filter(|d| d.slow_ops > 0)
             .map(|d| (d.name.clone(), d.slow_ops, d.oldest_slow_secs))
             .collect();
-        let complaint = Duration::from_secs_f64(self.live_num("mon_op_complaint_time").clamp(0.0, 1e9));
+        let complaint = self.cfg.secs("mon_op_complaint_time");
         if let Some((n, waited)) = self.slow_changes(complaint) {
             slow.push((format!("mon.{}", self.name()), n, waited.as_secs()));
         }

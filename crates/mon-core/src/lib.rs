@@ -32,7 +32,6 @@ mod mgrsubs;
 mod mixed;
 mod mkfs;
 mod monmapmon;
-pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
@@ -49,8 +48,9 @@ pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
 pub use event::{
-    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId, StoreState,
+    LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId, StoreState, Unproposed,
 };
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};
 pub use rebuild::{MapSegment, RebuildConfig, RebuildError, Rebuilt, rebuild, stock_caps};
+pub use types::options;

@@ -1,10 +1,10 @@
 //! External managers: beacons, which one is active, failover, and how the role goes to them and back to the monitors.
 //!
-//! Mirrors stock's `MgrMonitor`. Central option `mon_mgr_builtin` (true by default) says whose the role is; the leader obeys it on its
-//! next tick. While it is false and no external manager lives, there is none (`MGR_DOWN`), as with stock. A manager that loses the role
+//! Mirrors stock's `MgrMonitor`. Option `mon_mgr_builtin` (true by default) says whose the role is; the leader obeys it on its next tick
+//! (so all monitors must be told the same, as the central configuration does). While it is false and no external manager lives, there is none (`MGR_DOWN`), as with stock. A manager that loses the role
 //! is blocklisted with the clients that it ran, so that what it still does as their active one reaches no OSD.
 
-use crate::core::MonCore;
+use crate::core::{MonCore, says_too_much};
 use crate::event::{LogLevel, MonEffect, SessionId};
 use crate::health::Severity;
 use messages::{MMgrBeacon, MMgrMap, Message};
@@ -53,22 +53,9 @@ fn always_on() -> BTreeMap<u32, BTreeSet<String>> {
 }
 
 impl MonCore {
-    /// What the operator wants: the role is external managers'.
-    fn wants_external_manager(&self) -> bool {
-        // Not what one monitor was told by `tell`: the monitors must agree.
-        let central = self.config.effective("mon", "", "");
-        let text =
-            central.get("mon_mgr_builtin").map_or_else(|| self.cfg.opt("mon_mgr_builtin"), |v| v.1.clone());
-        matches!(text.trim(), "false" | "0" | "no" | "off")
-    }
-
-    fn mgr_seconds(&self, name: &str) -> Duration {
-        Duration::from_secs_f64(self.live_num(name).clamp(0.0, 1e9))
-    }
-
     /// Gives the role to whom the operator wants to have it, and looks after whoever has it.
     pub(crate) fn mgr_tick(&mut self) {
-        let external = self.wants_external_manager();
+        let external = !self.cfg.flag("mon_mgr_builtin");
         if external != self.mgr.peek_external() {
             self.switch_manager(external);
         }
@@ -142,7 +129,7 @@ impl MonCore {
         if b.fsid != self.fsid() || b.name.is_empty() || b.name.len() > NAME_MAX || b.gid == 0 {
             return;
         }
-        if !self.is_manager(id, Some(&b.name), b.gid) {
+        if !self.is_manager(id, Some(&b.name), b.gid) || says_too_much(&b.metadata) {
             let line = format!("ignoring a beacon of mgr.{} ({}) from session {id}", b.name, b.gid);
             return self.effects.push(MonEffect::Log(LogLevel::Error, line));
         }
@@ -275,7 +262,7 @@ impl MonCore {
         let (gid, name) = (m.active_gid, m.active_name.clone());
         let mut addrs = vec![m.active_addrs.clone()];
         addrs.extend(m.clients.iter().map(|(_, a)| a.clone()));
-        let seconds = self.mgr_seconds("mon_mgr_blocklist_interval");
+        let seconds = self.cfg.secs("mon_mgr_blocklist_interval");
         let epoch = self.blocklist_addrs(&addrs, seconds);
         self.mgr.beacons.remove(&gid);
         self.mgr.metadata.remove(&name);
@@ -314,8 +301,8 @@ impl MonCore {
 
     fn external_mgr_tick(&mut self) {
         let now = self.now;
-        let grace = self.mgr_seconds("mon_mgr_beacon_grace").max(Duration::from_secs(1));
-        let period = self.mgr_seconds("mgr_tick_period");
+        let grace = self.cfg.secs("mon_mgr_beacon_grace").max(Duration::from_secs(1));
+        let period = self.cfg.secs("mgr_tick_period");
         let slept = now.since(self.mgr.last_tick);
         if !self.mgr.last_tick.is_zero() && slept > grace.saturating_sub(period) {
             // It was this monitor that was away: nobody's silence counts.
@@ -374,7 +361,7 @@ impl MonCore {
 
     /// How bad it is that there is no manager; nothing while the role is the monitors' own.
     pub(crate) fn mgr_down(&self) -> Option<Severity> {
-        let mkfs = self.mgr_seconds("mon_mgr_mkfs_grace");
+        let mkfs = self.cfg.secs("mon_mgr_mkfs_grace");
         if !self.mgr.external
             || self.mgr.map.active_gid != 0
             || self.osd.map.num_osds() == 0
@@ -382,7 +369,7 @@ impl MonCore {
         {
             return None;
         }
-        let grace = self.mgr_seconds("mon_mgr_inactive_grace");
+        let grace = self.cfg.secs("mon_mgr_inactive_grace");
         let long = self.mgr.unavailable_since.is_some_and(|t| self.now.since(t) > grace);
         Some(if long { Severity::Err } else { Severity::Warn })
     }

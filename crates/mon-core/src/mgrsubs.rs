@@ -51,7 +51,7 @@ impl MonCore {
 
     /// Digests to all who want them, every few seconds; the leader's.
     pub(crate) fn digests_tick(&mut self) {
-        let period = Duration::from_secs_f64(self.live_num("mon_mgr_digest_period").clamp(1.0, 3600.0));
+        let period = self.cfg.secs("mon_mgr_digest_period").max(Duration::from_secs(1));
         if self.now.since(self.digests_sent) < period {
             return;
         }

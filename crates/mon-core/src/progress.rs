@@ -95,7 +95,7 @@ impl Progress {
         Progress { completed, ..Progress::default() }
     }
     /// What is to be kept now, if that changed; at most `max` completed events are.
-    pub fn to_keep(&mut self, max: usize) -> Option<String> {
+    pub fn take_changed(&mut self, max: usize) -> Option<String> {
         if !std::mem::take(&mut self.dirty) {
             return None;
         }
@@ -389,8 +389,8 @@ mod tests {
             failed: None,
         };
         let mut p = Progress { completed: vec![done.clone(); 3], dirty: true, ..Progress::default() };
-        let kept = p.to_keep(2).unwrap();
-        assert_eq!(p.to_keep(2), None, "nothing changed since");
+        let kept = p.take_changed(2).unwrap();
+        assert_eq!(p.take_changed(2), None, "nothing changed since");
         assert_eq!(Progress::load(Some(kept.as_bytes())).completed, vec![done; 2]);
         for junk in [&b"\xff"[..], b"[]", b"{\"events\":3}", b"{\"events\":[{\"id\":4}]}", b"null"] {
             assert!(Progress::load(Some(junk)).completed.is_empty());

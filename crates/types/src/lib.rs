@@ -18,6 +18,7 @@ pub mod logentry;
 pub mod mdsmap;
 pub mod mgrmap;
 pub mod monmap;
+pub mod options;
 pub mod osdmap;
 pub mod osdstat;
 pub mod past_intervals;
@@ -36,6 +37,7 @@ pub use ids::{
     EVersion, EntityName, EntityType, Epoch, Fsid, OsdId, PgId, PoolId, ReqId, ShardId, SnapId, SpgId,
 };
 pub use interval_set::IntervalSet;
+pub use monmap::MonState;
 pub use osdmap::{OsdMap, OsdMapIncremental, UpActing};
 pub use pool::{PgPool, PoolType};
 pub use time::Utime;

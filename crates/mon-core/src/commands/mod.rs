@@ -48,7 +48,7 @@ pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
-pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
+pub use daemon_cmds::{is_of_process, of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub(crate) use health_cmds::digest;
 pub use health_cmds::pong;
@@ -312,8 +312,7 @@ fn describe(mut all: Map<String, Value>, role: Role, way: Way, builtin: bool) ->
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
     }
     if told {
-        for (sig, help) in OF_PROCESS {
-            let sig: Value = serde_json::from_str(sig).unwrap_or(Value::Null);
+        for (sig, help) in daemon_cmds::process_signatures() {
             all.insert(format!("cmd{:03}", all.len()), json!({"sig": sig, "help": help}));
         }
     }
@@ -418,11 +417,24 @@ pub(crate) fn is_about_keys(cmd: &[String]) -> bool {
     })
 }
 
-/// The refusal that takes the place of a command's answer.
-pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Message {
-    let Ok(mut m) = answer.decode::<messages::MMonCommandAck>() else { return answer.clone() };
-    (m.r, m.rs, m.data) = (e.negated(), text.to_owned(), Bytes::new());
-    Message::new(&m, denc::Features(types::features::SUPPORTED)).with_tid(answer.header.tid)
+/// The refusal that takes the place of an answer, if that kind of answer can refuse.
+pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Option<Message> {
+    let f = denc::Features(types::features::SUPPORTED);
+    let (r, rs, data) = (e.negated(), text.to_owned(), Bytes::new());
+    let refusal = match answer.header.kind {
+        kinds::MON_COMMAND_ACK => {
+            let m = answer.decode::<messages::MMonCommandAck>().ok()?;
+            Message::new(&messages::MMonCommandAck { r, rs, data, ..m }, f)
+        }
+        kinds::COMMAND_REPLY => Message::new(&messages::MCommandReply { r, rs, data }, f),
+        kinds::MGR_COMMAND_REPLY => Message::new(&messages::MMgrCommandReply { r, rs, data }, f),
+        kinds::POOLOP_REPLY => {
+            let m = answer.decode::<messages::MPoolOpReply>().ok()?;
+            Message::new(&messages::MPoolOpReply { reply_code: r, response_data: None, ..m }, f)
+        }
+        _ => return None,
+    };
+    Some(refusal.with_tid(answer.header.tid))
 }
 
 /// True when a command in a message may change something.
@@ -486,6 +498,11 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         Ok(o) => (Reply { ret: o.ret, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
         Err((e, outs)) => err(e, outs),
     }
+}
+
+/// What a command that is meant for another cluster is answered.
+pub(crate) fn wrong_fsid() -> (Reply, bool) {
+    (Reply { ret: Errno::EPERM.negated(), outs: "wrong fsid".to_owned(), data: Bytes::new() }, false)
 }
 
 fn audit(core: &mut MonCore, ctx: &Ctx, cmd: &[String], what: &str) {

@@ -58,7 +58,7 @@ pub(crate) fn tick(core: &mut MonCore) {
 
 fn keep(core: &mut MonCore) {
     let max = setting(core, MAX).and_then(|v| v.parse().ok()).unwrap_or(50);
-    if let Some(kept) = core.progress.to_keep(max) {
+    if let Some(kept) = core.progress.take_changed(max) {
         core.config_key.set(COMPLETED_KEY, Bytes::from(kept));
     }
 }
