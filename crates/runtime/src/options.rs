@@ -251,7 +251,7 @@ options! {
     "mon_health_to_clog" Bool "true" kept "Health changes go to the cluster log";
     "mon_log_max" Uint "10000" kept "Cluster log entries kept";
     "mon_compact_on_start" Bool "false" start "Compact the store at start";
-    "mon_mgr_beacon_grace" Secs "30" kept "Seconds until a silent mgr fails";
+    "mon_mgr_beacon_grace" Secs "30" live "Seconds until a silent mgr fails";
     // pools
     "osd_pool_default_size" Uint "3" live "Copies";
     "osd_pool_default_min_size" Uint "0" live "Copies needed for I/O; 0 for size - size/2";
