@@ -37,8 +37,9 @@ const KEPT_MAX: usize = 4096;
 
 /// How much the code of a target may hold at once for an input of `len` bytes.
 fn bound_bytes(target: &Target, len: usize) -> usize {
-    // A few bytes make a map of as many OSDs as there may be, which takes 2 MB: here some are held, and their encodings.
-    let maps = if target.name == "rebuild" { 48 << 20 } else { 0 };
+    // A few bytes make maps of as many OSDs as there may be (2 MB each, and some are held), or of as many new PGs as a pool may have (80 MB with the
+    // monitor that opens the store).
+    let maps = if target.name == "rebuild" { 128 << 20 } else { 0 };
     (16 << 20) + maps + 64 * len
 }
 

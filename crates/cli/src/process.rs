@@ -31,7 +31,11 @@ pub fn alive(layout: &Layout, daemon: &str) -> Option<u32> {
 /// True when the recorded process is no more. Not the opposite of [`alive`]: a process that is just starting (between `exec` and its
 /// command line being there) or ending is neither.
 pub fn gone(layout: &Layout, daemon: &str) -> bool {
-    recorded_pid(layout, daemon).is_none_or(|pid| life(layout, pid) == Life::Gone)
+    match fs::read_to_string(layout.pid_file(daemon)) {
+        // Without a number it is just being written.
+        Ok(text) => text.trim().parse().is_ok_and(|pid| life(layout, pid) == Life::Gone),
+        Err(_) => true,
+    }
 }
 
 /// Waits until a daemon that was killed a moment ago has let go of its files; at most `patience`.
@@ -160,6 +164,20 @@ mod tests {
     const ZOMBIE: &str =
         "State:\tZ (zombie)\nPPid:\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n";
 
+    #[test]
+    fn a_daemon_whose_number_is_just_being_written_is_not_gone() {
+        let dir = std::env::temp_dir().join(format!("loligo-gone-{}", std::process::id()));
+        let layout = Layout::create(&dir).unwrap();
+        let path = layout.pid_file("osd.0");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(gone(&layout, "osd.0"), "no file");
+        fs::write(&path, "").unwrap();
+        assert!(!gone(&layout, "osd.0"));
+        // (No process has this number: it is above the kernel's bound.)
+        fs::write(&path, "4194305\n").unwrap();
+        assert!(gone(&layout, "osd.0"));
+        fs::remove_dir_all(&dir).unwrap();
+    }
     #[test]
     fn a_daemon_that_serves_runs() {
         assert_eq!(life_of(true, b"loligo\0", RUNNING, 2), Life::Runs);

@@ -32,6 +32,8 @@ const EPOCHS_LEFT_OUT: u32 = 1000;
 /// A map that says that it is newer, or that it has more PGs, is damaged.
 const EPOCH_MAX: u32 = u32::MAX >> 1;
 const PGS_MAX: u64 = 1 << 22;
+/// What one new pool may have: more PGs are not all new, but on OSDs that were not given, or of a damaged map.
+const CREATED_MAX: usize = 1 << 16;
 /// More of them than a cluster gives in a second: global ids begin at the time times this.
 const IDS_PER_SECOND: u64 = 1 << 16;
 
@@ -107,6 +109,11 @@ pub enum RebuildError {
     /// Its pools are damaged.
     #[error("the newest OSDMap speaks of {0} PGs: no cluster has so many")]
     Pgs(u64),
+    /// These are no new pools.
+    #[error(
+        "more than {CREATED_MAX} PGs of the newest OSDMap are on no OSD: either it is damaged, or OSDs are missing"
+    )]
+    Missing,
     /// As for a new cluster.
     #[error("{0}")]
     Mkfs(String),
@@ -162,6 +169,9 @@ pub fn rebuild(c: RebuildConfig, env: &dyn Env) -> Result<Rebuilt, RebuildError>
 
     let mut map = ended(&last, epoch, &c.stopped, env)?;
     let to_create = c.pgs.map_or_else(Vec::new, |pgs| missing(&map, &pgs));
+    if to_create.len() > CREATED_MAX {
+        return Err(RebuildError::Missing);
+    }
     if !to_create.is_empty() || map.pools.values().any(|p| p.has_flag(pool::flag::CREATING)) {
         let pools: BTreeSet<_> = to_create.iter().map(|pg| pg.pool).collect();
         let known = Arc::make_mut(&mut map.pools);
@@ -239,8 +249,8 @@ fn ended(
     Ok(old)
 }
 
-/// PGs of the map that nobody has.
+/// PGs of the map that nobody has; not many more of them than may be created.
 fn missing(map: &OsdMap, there: &BTreeSet<PgId>) -> Vec<PgId> {
     let all = map.pools.iter().flat_map(|(id, p)| (0..p.pg_num).map(|seed| PgId { pool: *id, seed }));
-    all.filter(|pg| !there.contains(pg)).collect()
+    all.filter(|pg| !there.contains(pg)).take(CREATED_MAX + 1).collect()
 }

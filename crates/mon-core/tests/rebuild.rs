@@ -237,11 +237,12 @@ fn maps_with_impossible_numbers_are_refused_and_not_counted_through() {
         f(&mut s.first);
         rebuild(config(vec![s], Some(BTreeSet::new()), &env), &env).map(|_| ())
     };
-    let pg_num = |m: &mut OsdMap| {
+    let pg_num = |m: &mut OsdMap, n| {
         let pools = std::sync::Arc::make_mut(&mut m.pools);
-        std::sync::Arc::make_mut(pools.get_mut(&pool).expect("the pool")).pg_num = u32::MAX;
+        std::sync::Arc::make_mut(pools.get_mut(&pool).expect("the pool")).pg_num = n;
     };
-    assert!(matches!(with(&pg_num), Err(RebuildError::Pgs(n)) if n == u64::from(u32::MAX)));
+    assert!(matches!(with(&|m| pg_num(m, 1 << 21)), Err(RebuildError::Missing)));
+    assert!(matches!(with(&|m| pg_num(m, u32::MAX)), Err(RebuildError::Pgs(n)) if n == u64::from(u32::MAX)));
     for epoch in [u32::MAX, u32::MAX - 1001, u32::MAX / 2 + 2] {
         assert!(matches!(with(&|m| m.epoch = Epoch(epoch)), Err(RebuildError::Epoch(_))));
     }

@@ -131,8 +131,11 @@ impl PidFile {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(io_err("cannot make the pid file's folder"))?;
         }
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(io_err("cannot write the pid file"))?;
+        // (Whoever started us may have written it already, and look at it: it is never empty in between.)
+        if read_pid(path) != Some(std::process::id()) {
+            std::fs::write(path, format!("{}\n", std::process::id()))
+                .map_err(io_err("cannot write the pid file"))?;
+        }
         Ok(PidFile { path: path.to_owned() })
     }
 }
