@@ -1,0 +1,1 @@
+//! The matcher against stock's recorded signatures.
