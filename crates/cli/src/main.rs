@@ -66,7 +66,7 @@ fn main() -> std::process::ExitCode {
 fn run() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let called_as = words.first().cloned().unwrap_or_default();
-    || words[1..].to_vec();
+    let rest = || words.iter().skip(1).cloned().collect();
     // Before clap sees it: every word is the client's, `--` and `--help` too.
     if words.get(1).is_some_and(|a| a == "ceph") {
         std::process::exit(ceph::run(words[2..].to_vec()));

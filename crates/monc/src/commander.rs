@@ -83,9 +83,9 @@ pub enum Request {
 }
 
 impl Request {
-    /// A command for the monitors.
-    pub fn mon(cmd: String, data: Bytes) -> Request {
-        Request::Mon(MMonCommand { cmd: vec![cmd], data, ..MMonCommand::default() })
+    /// A command for the monitors. Stock's refuse one without their cluster's id, ours do not.
+    pub fn mon(fsid: Fsid, cmd: String, data: Bytes) -> Request {
+        Request::Mon(MMonCommand { fsid, cmd: vec![cmd], data, ..MMonCommand::default() })
     }
     /// A command for the manager.
     pub fn mgr(fsid: Fsid, cmd: String, data: Bytes) -> Request {
@@ -324,7 +324,7 @@ impl Commander {
     pub async fn command(&self, cmd: serde_json::Value, input: Bytes) -> Result<Answer, CommanderError> {
         const TIMEOUT: Duration = Duration::from_secs(60);
         let prefix = cmd["prefix"].as_str().unwrap_or_default().to_owned();
-        let (tid, from) = self.enqueue(Request::mon(cmd.to_string(), input), None);
+        let (tid, from) = self.enqueue(Request::mon(Fsid::default(), cmd.to_string(), input), None);
         match tokio::time::timeout(TIMEOUT, from).await {
             Ok(Ok(answer)) => Ok(answer),
             _ => {

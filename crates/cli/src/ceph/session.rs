@@ -102,7 +102,8 @@ impl Session {
 
     /// A command for the monitors as a service.
     pub async fn mon(&self, command: Value) -> Answer {
-        self.monitors.ask(Request::mon(command.to_string(), Bytes::new())).await
+        let fsid = self.fsid().await;
+        self.monitors.ask(Request::mon(fsid, command.to_string(), Bytes::new())).await
     }
 
     /// A command for whom it is for.
@@ -114,7 +115,7 @@ impl Session {
         let text = Value::Object(command).to_string();
         Ok(match (target.kind.as_str(), target.id.as_str()) {
             _ if to_manager => self.manager(None, |fsid| Request::mgr(fsid, text.clone(), input.clone())).await,
-            ("mon", "") => self.monitors.ask(Request::mon(text, input)).await,
+            ("mon", "") => self.monitors.ask(Request::mon(self.fsid().await, text, input)).await,
             ("mon", name) => self.monitor(name, text, input).await,
             ("mgr", name) => self.manager(Some(name), |fsid| Request::tell(fsid, text.clone(), input.clone())).await,
             ("osd", id) => self.osd(id, text, input).await,
