@@ -42,8 +42,12 @@ use types::{EntityName, EntityType, Fsid, Utime};
 /// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
 const DEFERRED_MAX: usize = 20_000;
 
-/// What a monitor is told at start.
-#[derive(Clone, Debug)]
+/// What goes into one proposal comes from messages of so many bytes in all, or from a single one. One whose change turns out too large
+/// for the log is so refused alone, and never with it what others asked for.
+const BATCH_INPUT_BYTES: usize = 4 << 20;
+
+/// What a monitor is told at start, and what the central configuration says to it.
+#[derive(Clone, Debug, Default)]
 pub struct MonConfig {
     /// Our name, without `mon.`.
     pub name: String,
@@ -119,6 +123,7 @@ pub struct MonCore {
     pub(crate) quorum: QuorumInfo,
     pub(crate) pgmap: PgMap,
     pub(crate) balancer: commands::Balancer,
+    pub(crate) progress: crate::progress::Progress,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) started: Utime,
     /// Since when this monitor has led: what daemons report has been gathered from then on.
@@ -198,6 +203,7 @@ impl MonCore {
             quorum: QuorumInfo::default(),
             pgmap: PgMap::default(),
             balancer: commands::Balancer::default(),
+            progress: Default::default(),
             sessions: BTreeMap::new(),
             started: now,
             office_since: now,
@@ -288,6 +294,13 @@ impl MonCore {
         self.now = now;
         self.one(event);
         self.flush();
+        // What waited to be proposed by itself has its turn also when what it waited for was no proposal after all.
+        let mut waiting = usize::MAX;
+        while self.in_flight.is_none() && self.can_serve() && (1..waiting).contains(&self.deferred.len()) {
+            waiting = self.deferred.len();
+            self.handle_deferred();
+            self.flush();
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -360,6 +373,11 @@ impl MonCore {
         all
     }
 
+    /// Replies that wait for the proposal in flight, taken away.
+    pub(crate) fn take_unproposed(&mut self) -> Vec<AfterCommit> {
+        std::mem::take(&mut self.after_in_flight)
+    }
+
     /// Messages that wait are forgotten: their sessions end.
     pub(crate) fn drop_deferred(&mut self) {
         self.deferred.retain(|e| !matches!(e, MonEvent::Message(..)));
@@ -402,7 +420,8 @@ impl MonCore {
                 return;
             }
         }
-        if !told && self.in_flight.is_some() && self.wants_to_write(&msg) {
+        let alone = msg.len() > BATCH_INPUT_BYTES && self.dirty();
+        if !told && (self.in_flight.is_some() || alone) && self.wants_to_write(&msg) {
             return self.defer(MonEvent::Message(id, msg));
         }
         if let Err(e) = self.dispatch(id, &msg) {
@@ -625,6 +644,7 @@ impl MonCore {
         assert_eq!(p.version, expected, "a batch is missing from the history");
         let own = self.in_flight.take().is_some();
         self.kv.apply(&p.batch);
+        let map_before = self.quorum.leads.then(|| self.osd.map.clone());
         let osd = self.osd.commit(&p.batch);
         let auth = self.auth.commit(&p.batch);
         let config = self.config.commit(&p.batch);
@@ -638,6 +658,9 @@ impl MonCore {
         self.done.commit(&p.batch);
         if osd {
             self.map_changed = self.now;
+            if let Some(before) = &map_before {
+                commands::progress_map_changed(self, before);
+            }
             self.osd_committed();
             self.publish_osdmap();
         }
@@ -671,10 +694,19 @@ impl MonCore {
         self.handle_deferred();
     }
 
-    /// All that waited is handled, into one next proposal.
-    fn handle_deferred(&mut self) {
+    /// What waited is handled, into one next proposal (see [`BATCH_INPUT_BYTES`]).
+    pub(crate) fn handle_deferred(&mut self) {
+        let mut bytes = 0;
         for _ in 0..self.deferred.len() {
             let Some(e) = self.deferred.pop_front() else { break };
+            bytes += match &e {
+                MonEvent::Message(_, m) => m.len(),
+                MonEvent::LocalCommand { command, .. } => command.len(),
+                _ => 0,
+            };
+            if bytes > BATCH_INPUT_BYTES && self.dirty() {
+                return self.deferred.push_front(e);
+            }
             self.one(e);
         }
     }
@@ -725,6 +757,7 @@ impl MonCore {
         self.osd_tick();
         self.mds_tick();
         commands::balancer_tick(self);
+        commands::progress_tick(self);
         self.health_tick();
         self.expire_sessions();
     }

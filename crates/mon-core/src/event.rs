@@ -6,7 +6,7 @@ use bytes::Bytes;
 use messages::Message;
 use std::collections::BTreeMap;
 use types::logentry::LogEntry;
-use types::{AddrVec, EntityName, Utime};
+use types::{AddrVec, EntityName, MonState, Utime};
 
 /// A session's number; unique over both listeners of the process.
 pub type SessionId = u64;
@@ -43,35 +43,6 @@ pub struct Peer {
     pub allow_all: bool,
     /// The session is logged in (v1 sessions with the monitor log in by messages).
     pub authenticated: bool,
-}
-
-/// What a monitor is doing, in stock's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MonState {
-    /// Belongs to no quorum yet.
-    #[default]
-    Probing,
-    /// Catches up.
-    Synchronizing,
-    /// No leader is known.
-    Electing,
-    /// Leads.
-    Leader,
-    /// Follows.
-    Peon,
-}
-
-impl MonState {
-    /// As `mon_status` prints it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MonState::Probing => "probing",
-            MonState::Synchronizing => "synchronizing",
-            MonState::Electing => "electing",
-            MonState::Leader => "leader",
-            MonState::Peon => "peon",
-        }
-    }
 }
 
 /// The quorum as this monitor sees it.
@@ -138,6 +109,18 @@ pub struct StoreState {
     pub slowest_write_us: u64,
 }
 
+/// Why the quorum did not take a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproposed {
+    /// For a reason (for the log) that passes: who wanted it asks again.
+    NotNow(&'static str),
+    /// It is larger than an entry of the log may be (in bytes), and always will be.
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum MonEvent {
@@ -155,8 +138,8 @@ pub enum MonEvent {
     Refused {
         /// Version of the proposal.
         version: u64,
-        /// Why, for the log.
-        why: &'static str,
+        /// Why.
+        why: Unproposed,
     },
     /// The quorum changed, or our part in it.
     Quorum(QuorumInfo),

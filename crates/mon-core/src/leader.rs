@@ -5,7 +5,7 @@ use crate::commands;
 use crate::config::ConfigMon;
 use crate::core::{AfterCommit, MonCore};
 use crate::done::{Answer, DoneLog};
-use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, UsedPending};
+use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, Unproposed, UsedPending};
 use crate::health::HealthMon;
 use crate::kv::Kv;
 use crate::log::LogMon;
@@ -87,13 +87,18 @@ impl MonCore {
         self.config_key = Table::load("config-key/", kv);
         self.log = LogMon::load(kv);
         self.health = HealthMon::load(kv);
-        let daemons = std::mem::take(&mut self.mgr.daemons);
-        self.mgr = MgrMon::load(kv);
-        self.mgr.daemons = daemons;
+        // What daemons report goes on as long as their sessions do.
+        let mut mgr = MgrMon::load(kv);
+        std::mem::swap(&mut mgr.daemons, &mut self.mgr.daemons);
+        std::mem::swap(&mut mgr.known, &mut self.mgr.known);
+        self.mgr = mgr;
+        let counters = std::mem::take(&mut self.mds.counters);
         self.mds = MdsMon::load(kv, self.now);
+        self.mds.counters = counters;
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        commands::load_progress(self);
     }
 
     /// The quorum changed, or our part in it.
@@ -145,8 +150,15 @@ impl MonCore {
                 format!("mon.{name} is new leader, mons {name} in quorum (ranks {rank})"),
             );
         }
-        if let Some(own) = self.members.get(&name) {
-            self.mon_metadata.set(name, own.metadata.clone());
+        self.stage_own();
+    }
+
+    /// Stages what the leader itself has to say, as far as it is not committed.
+    fn stage_own(&mut self) {
+        let known =
+            |(n, m): &(&String, &MemberNews)| self.monmap.map.mons.contains_key(*n) && !m.metadata.is_empty();
+        for (name, m) in self.members.iter().filter(known) {
+            self.mon_metadata.set(name.clone(), m.metadata.clone());
         }
         self.mgr_tick();
         let cfg = self.cfg.auth.clone();
@@ -341,10 +353,15 @@ impl MonCore {
     }
 
     /// The quorum did not take a proposal: nothing of it happened.
-    pub(crate) fn refused(&mut self, version: u64, why: &str) {
-        if self.in_flight.as_ref().is_none_or(|p| p.version != version) {
-            return;
-        }
+    pub(crate) fn refused(&mut self, version: u64, why: Unproposed) {
+        let Some(p) = self.in_flight.as_ref().filter(|p| p.version == version) else { return };
+        let why = match why {
+            Unproposed::NotNow(why) => why,
+            Unproposed::TooLarge { max } => {
+                let bytes = p.batch.len_bytes();
+                return self.refused_for_good(version, bytes, max);
+            }
+        };
         let line = format!("the quorum refused batch {version}: {why}");
         self.effects.push(MonEffect::Log(LogLevel::Error, line));
         let leads = std::mem::replace(&mut self.quorum.leads, false);
@@ -353,6 +370,34 @@ impl MonCore {
         if leads {
             self.take_office();
         }
+    }
+
+    /// What is too large for the log will be so the next time: whoever wants it is told, and it is forgotten. (Were the session ended, its
+    /// client would ask again, and again.) Nobody else waits for it: see `BATCH_INPUT_BYTES`.
+    fn refused_for_good(&mut self, version: u64, bytes: usize, max: usize) {
+        let text =
+            format!("this change takes {bytes} bytes, more than the {max} of an entry of the monitors' log");
+        let line = format!("batch {version} is dropped: {text}");
+        self.effects.push(MonEffect::Log(LogLevel::Error, line));
+        for a in self.take_unproposed() {
+            match a {
+                AfterCommit::Local { token, .. } => {
+                    let (ret, outs) = (Errno::EFBIG.negated(), text.clone());
+                    self.effects.push(MonEffect::LocalReply { token, ret, outs, data: Bytes::new() });
+                }
+                AfterCommit::Answer(id, _, msg) | AfterCommit::Send(id, msg) => {
+                    match commands::refused_instead(&msg, Errno::EFBIG, &text) {
+                        Some(m) => self.send(id, m),
+                        None => self.effects.push(MonEffect::Close(id)),
+                    }
+                }
+                a => self.effects.extend(a.session().map(MonEffect::Close)),
+            }
+        }
+        self.in_flight = None;
+        self.reload();
+        self.osd_committed();
+        self.stage_own();
     }
 
     /// The quorum's state replaces ours.
@@ -431,7 +476,10 @@ impl MonCore {
         for a in self.leaving.remove(name).unwrap_or_default() {
             if let AfterCommit::Answer(id, _, msg) | AfterCommit::Send(id, msg) = a {
                 let text = format!("mon.{name} cannot leave now: {why}");
-                self.send(id, commands::refused_instead(&msg, Errno::EBUSY, &text));
+                match commands::refused_instead(&msg, Errno::EBUSY, &text) {
+                    Some(m) => self.send(id, m),
+                    None => self.effects.push(MonEffect::Close(id)),
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ pub mod options;
 mod osdmon;
 pub mod pgmap;
 mod poolop;
+mod progress;
 mod prometheus;
 mod rebuild;
 mod session;
@@ -44,7 +45,7 @@ pub use adopt::{AdoptError, adopt};
 pub use auth::{AuthMon, keyring_text, parse_keyring};
 pub use core::{MonConfig, MonCore};
 pub use event::{
-    LogLevel, MemberNews, MonEffect, MonEvent, MonState, Peer, QuorumInfo, Role, SessionId, StoreState,
+    LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId, StoreState, Unproposed,
 };
 pub use kv::{Batch, Proposal};
 pub use mkfs::{MkfsConfig, mkfs};

@@ -1,7 +1,7 @@
 //! `MPoolOp`: pools and snapshots as librados asks for them, self-managed snapshot ids above all.
 
 use crate::authz::mon_capable;
-use crate::commands::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
+use crate::commands::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap, tier_in_use};
 use crate::core::MonCore;
 use crate::event::SessionId;
 use bytes::Bytes;
@@ -90,7 +90,7 @@ impl MonCore {
                 if !allowed("osd pool delete", BTreeMap::from([("pool".to_owned(), name.clone())])) {
                     return Err(Errno::EACCES);
                 }
-                if self.mds.peek().pool_in_use(pool.0) {
+                if self.mds.peek().pool_in_use(pool.0) || tier_in_use(self, pool, &name).is_err() {
                     return Err(Errno::EBUSY);
                 }
                 deletable(self, pool).map_err(|_| Errno::EPERM)?;

@@ -2,7 +2,7 @@
 
 use crate::authz::Way;
 use crate::core::{MonConfig, MonCore};
-use crate::event::{MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
+use crate::event::{MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId, Unproposed};
 use crate::mkfs::{MkfsConfig, mkfs};
 use bytes::Bytes;
 use cephx::crypto::{CryptoKey, KeyType};
@@ -40,6 +40,8 @@ pub struct World {
     pub sent: Vec<(SessionId, Message)>,
     /// Lines for the log file.
     pub lines: Vec<String>,
+    /// The quorum refuses larger proposals.
+    pub entry_bytes_max: usize,
     next_session: SessionId,
     next_tid: u64,
 }
@@ -88,8 +90,16 @@ impl World {
     pub fn open_disk(disk: Disk) -> World {
         let env = Rc::new(TestEnv::new(2));
         let core = MonCore::new(config(), disk.clone(), env.clone()).expect("the store opens");
-        let mut w =
-            World { core, env, disk, sent: Vec::new(), lines: Vec::new(), next_session: 1, next_tid: 1 };
+        let mut w = World {
+            core,
+            env,
+            disk,
+            sent: Vec::new(),
+            lines: Vec::new(),
+            entry_bytes_max: usize::MAX,
+            next_session: 1,
+            next_tid: 1,
+        };
         w.start_alone(3);
         w
     }
@@ -122,6 +132,11 @@ impl World {
             for effect in todo {
                 match effect {
                     MonEffect::Send(id, msg) => self.sent.push((id, msg)),
+                    MonEffect::Propose(p) if p.to_bytes().len() > self.entry_bytes_max => {
+                        let why = Unproposed::TooLarge { max: self.entry_bytes_max };
+                        let event = MonEvent::Refused { version: p.version, why };
+                        next.extend(self.core.handle(self.env.now(), event));
+                    }
                     MonEffect::Propose(p) => {
                         for (k, v) in &p.batch.changes {
                             match v {

@@ -108,13 +108,8 @@ fn table() -> String {
         "\n# Commands: sent to the monitor, to the manager, by tell to a monitor, by tell to the manager.\n";
     let mut rows = commands::prefixes();
     rows.extend(WITH_ARGS);
-    let of_process: Vec<String> = commands::OF_PROCESS
-        .iter()
-        .map(|(sig, _)| serde_json::from_str::<Vec<serde_json::Value>>(sig).expect("a signature"))
-        .map(|sig| sig.iter().filter_map(|w| w.as_str()).collect::<Vec<_>>().join(" "))
-        .collect();
     let listed = rows.clone();
-    rows.extend(of_process.iter().map(String::as_str).filter(|p| !listed.contains(p)));
+    rows.extend(commands::of_process().filter(|p| !listed.contains(p)));
     for prefix in rows {
         let a = args(prefix);
         let cell = |role, way| who(role, |p| authz::command(p, way, &a));

@@ -4,7 +4,8 @@ use denc::Features;
 use messages::Message;
 use messages::mon::{MMonCommand, MMonCommandAck};
 use mon_core::testing::{FSID, World};
-use mon_core::{MonEffect, MonEvent, MonState, Proposal, QuorumInfo, Role, SessionId};
+use mon_core::{MonEffect, MonEvent, Proposal, QuorumInfo, Role, SessionId};
+use types::MonState;
 use types::features::SUPPORTED;
 
 fn command(json: &str, tid: u64) -> Message {

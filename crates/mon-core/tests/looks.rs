@@ -1,10 +1,10 @@
 //! What the leader sees of the other members, and what `ceph health` and `ceph time-sync-status` make of it.
 
 use mon_core::testing::World;
-use mon_core::{MonEffect, MonEvent, MonState, QuorumInfo, Role, StoreState};
+use mon_core::{MonEffect, MonEvent, QuorumInfo, Role, StoreState};
 use serde_json::Value;
 use std::time::Duration;
-use types::Utime;
+use types::{MonState, Utime};
 
 /// A leader `a`, and a member `b` with a clock of its own; messages between them take a millisecond.
 struct Two {

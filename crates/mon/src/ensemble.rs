@@ -9,13 +9,13 @@ use crate::store::Job;
 use messages::{Message, Payload, kinds};
 use mon_core::kv::Kv;
 use mon_core::wire::{Forward, Gone, Hello, Join, Look, Piece, QuorumBytes, Route, Seen, Standing};
-use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, MonState, Peer, Proposal, QuorumInfo, SessionId};
+use mon_core::{MemberNews, MonCore, MonEffect, MonEvent, Peer, Proposal, QuorumInfo, SessionId, Unproposed};
 use net::Connection;
 use quorum::{Config, Effect, Event, Loaded, Moment, NodeId, Payload as Entry, Quorum, Refusal};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use types::Utime;
 use types::monmap::MonMap;
+use types::{MonState, Utime};
 
 /// Until it is let in, a monitor asks this often.
 const JOIN_INTERVAL: Duration = Duration::from_millis(300);
@@ -90,6 +90,11 @@ impl Ensemble {
             broken: None,
         })
     }
+    /// For tests: the quorum is like this.
+    #[cfg(test)]
+    pub fn set_info(&mut self, info: QuorumInfo) {
+        self.info = info;
+    }
     /// What we say first on a session.
     pub fn hello(&self, core: &MonCore) -> Hello {
         let addrs = core.monmap().mons.get(&self.name).map(|i| i.public_addrs.clone()).unwrap_or_default();
@@ -140,7 +145,10 @@ impl Ensemble {
         if let Some(held) = &mut self.out {
             match event {
                 Event::Propose { tag, .. } => {
-                    w.core_event(MonEvent::Refused { version: tag, why: "this monitor takes no part" });
+                    w.core_event(MonEvent::Refused {
+                        version: tag,
+                        why: Unproposed::NotNow("this monitor takes no part"),
+                    });
                 }
                 // Each once for each node, and what was under way when it left.
                 Event::PeerUp(n) | Event::PeerDown(n) => {
@@ -207,17 +215,10 @@ impl Ensemble {
             let election_epoch = self.info.election_epoch | 1;
             return QuorumInfo { state: MonState::Electing, since, election_epoch, ..QuorumInfo::default() };
         }
-        let state = match v.state {
-            quorum::MonState::Probing => MonState::Probing,
-            quorum::MonState::Synchronizing => MonState::Synchronizing,
-            quorum::MonState::Electing => MonState::Electing,
-            quorum::MonState::Leader => MonState::Leader,
-            quorum::MonState::Peon => MonState::Peon,
-        };
         // Who said that it takes no part is believed before the machine finds out.
         let leader = v.leader.map(|m| m.name);
         let leader_away = leader.as_ref().is_some_and(|l| self.away.contains(l));
-        let state = if leader_away { MonState::Electing } else { state };
+        let state = if leader_away { MonState::Electing } else { v.state };
         let here = |n: &String| !leader_away && !self.away.contains(n);
         // Stock's lone monitor shows 3 at first and 2 more after each start; in a quorum, epochs are even.
         let alone = v.members.len() == 1 && leader.is_some();
@@ -267,9 +268,9 @@ impl Ensemble {
             }
             Effect::Refused { tag, why, .. } => {
                 let why = match why {
-                    Refusal::NotLeader => "this monitor does not lead",
-                    Refusal::TooLarge => "it is larger than an entry may be",
-                    _ => "too much waits for a quorum",
+                    Refusal::NotLeader => Unproposed::NotNow("this monitor does not lead"),
+                    Refusal::TooLarge => Unproposed::TooLarge { max: quorum::ENTRY_BYTES_MAX },
+                    _ => Unproposed::NotNow("too much waits for a quorum"),
                 };
                 w.core_event(MonEvent::Refused { version: tag, why });
             }

@@ -279,6 +279,11 @@ impl Peers {
             _ => tracing::warn!("more than {WAITING_MAX} messages wait for mon.{name}: one is dropped"),
         }
     }
+    /// For tests: what waits for a monitor.
+    #[cfg(test)]
+    pub fn waiting_for(&self, name: &str) -> Vec<Message> {
+        self.links.borrow().get(name).map(|l| l.waiting.iter().cloned().collect()).unwrap_or_default()
+    }
     /// What waits for a monitor is not wanted any more.
     pub fn forget_waiting(&self) {
         for l in self.links.borrow_mut().values_mut() {

@@ -590,3 +590,6 @@ impl Dispatcher for Side {
         self.shell.closed(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

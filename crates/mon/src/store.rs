@@ -365,25 +365,32 @@ impl Drop for Writer {
     }
 }
 
+/// A folder for a test, removed with it.
+#[cfg(test)]
+pub struct Folder(pub PathBuf);
+
+#[cfg(test)]
+impl Folder {
+    /// A new one.
+    pub fn new(name: &str) -> Folder {
+        let dir = std::env::temp_dir().join(format!("loligo-mon-store-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Folder(dir)
+    }
+}
+
+#[cfg(test)]
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use quorum::InstalledState;
-
-    struct Folder(PathBuf);
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let dir = std::env::temp_dir().join(format!("loligo-mon-store-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&dir);
-            fs::create_dir_all(&dir).unwrap();
-            Folder(dir)
-        }
-    }
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn keys(list: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
         list.iter().map(|(k, v)| ((*k).to_owned(), Bytes::copy_from_slice(v.as_bytes()))).collect()

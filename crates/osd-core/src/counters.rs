@@ -3,11 +3,11 @@
 //! Gathered when someone asks, from plain numbers that the path of an op adds to.
 
 use crate::core::OsdCore;
-use crate::tracker::KindCounters;
+use crate::tracker::{KindCounters, OpCounters};
 use bytes::Bytes;
 use denc::Encoder;
 use messages::mgr::PerfCounterType;
-use objstore::{ObjectStore, Times};
+use objstore::{DeviceTimes, ObjectStore, StoreStatfs, Times};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -23,7 +23,123 @@ const COUNTER: u8 = 8;
 const BYTES: u8 = 0;
 const NONE: u8 = 1;
 
-/// One counter.
+/// What a counter is: its kind and its unit.
+type Is = (u8, u8);
+const COUNT: Is = (U64 | COUNTER, NONE);
+const SUM: Is = (U64 | COUNTER, BYTES);
+const GAUGE: Is = (U64, NONE);
+const ROOM: Is = (U64, BYTES);
+const SPAN: Is = (TIME, NONE);
+const LATENCY: Is = (TIME | AVG, NONE);
+
+/// Path, what it is, priority, where its value is (and of a latency, of how many), description.
+type Row = (&'static str, Is, u8, fn(&Facts) -> (u64, u64), &'static str);
+
+/// What the values are taken from.
+struct Facts {
+    all: KindCounters,
+    ops: OpCounters,
+    wip: u64,
+    pgs: u64,
+    led: u64,
+    fs: StoreStatfs,
+    times: DeviceTimes,
+    journal: Times,
+}
+
+/// All counters, ascending by path, as a manager takes their values.
+const TABLE: &[Row] = &[
+    ("osd.numpg", GAUGE, 5, |f| (f.pgs, 0), "Placement groups"),
+    ("osd.numpg_primary", GAUGE, 0, |f| (f.led, 0), "Placement groups for which this osd is primary"),
+    ("osd.numpg_replica", GAUGE, 0, |f| (f.pgs - f.led, 0), "Placement groups for which this osd is replica"),
+    ("osd.op", COUNT, 10, |f| (f.all.count, 0), "Client operations"),
+    ("osd.op_in_bytes", SUM, 8, |f| (f.all.in_bytes, 0), "Client operations total write size"),
+    (
+        "osd.op_latency",
+        LATENCY,
+        9,
+        |f| f.all.latency(),
+        "Latency of client operations (including queue time)",
+    ),
+    ("osd.op_out_bytes", SUM, 8, |f| (f.all.out_bytes, 0), "Client operations total read size"),
+    ("osd.op_r", COUNT, 5, |f| (f.ops.r.count, 0), "Client read operations"),
+    (
+        "osd.op_r_latency",
+        LATENCY,
+        5,
+        |f| f.ops.r.latency(),
+        "Latency of read operation (including queue time)",
+    ),
+    ("osd.op_r_out_bytes", SUM, 5, |f| (f.ops.r.out_bytes, 0), "Client data read"),
+    ("osd.op_rw", COUNT, 5, |f| (f.ops.rw.count, 0), "Client read-modify-write operations"),
+    (
+        "osd.op_rw_in_bytes",
+        SUM,
+        5,
+        |f| (f.ops.rw.in_bytes, 0),
+        "Client read-modify-write operations write in",
+    ),
+    (
+        "osd.op_rw_latency",
+        LATENCY,
+        5,
+        |f| f.ops.rw.latency(),
+        "Latency of read-modify-write operation (including queue time)",
+    ),
+    (
+        "osd.op_rw_out_bytes",
+        SUM,
+        5,
+        |f| (f.ops.rw.out_bytes, 0),
+        "Client read-modify-write operations read out",
+    ),
+    ("osd.op_w", COUNT, 5, |f| (f.ops.w.count, 0), "Client write operations"),
+    ("osd.op_w_in_bytes", SUM, 5, |f| (f.ops.w.in_bytes, 0), "Client data written"),
+    (
+        "osd.op_w_latency",
+        LATENCY,
+        5,
+        |f| f.ops.w.latency(),
+        "Latency of write operation (including queue time)",
+    ),
+    ("osd.op_wip", GAUGE, 5, |f| (f.wip, 0), "Replication operations currently being processed (primary)"),
+    ("osd.recovery_bytes", SUM, 8, |f| (f.ops.recovery_bytes, 0), "recovery bytes"),
+    ("osd.recovery_ops", COUNT, 8, |f| (f.ops.recovery_ops, 0), "Started recovery operations"),
+    ("osd.stat_bytes", ROOM, 5, |f| (f.fs.total, 0), "OSD size"),
+    ("osd.stat_bytes_avail", ROOM, 0, |f| (f.fs.available, 0), "Available space"),
+    ("osd.stat_bytes_used", ROOM, 5, |f| (f.fs.total.saturating_sub(f.fs.available), 0), "Used space"),
+    (
+        "store.checkpoint_latency",
+        LATENCY,
+        5,
+        |f| (f.times.data.sum_ns, f.times.data.count),
+        "Time of a batch of writes to the data device",
+    ),
+    (
+        "store.journal_latency",
+        LATENCY,
+        8,
+        |f| (f.times.journal.sum_ns, f.times.journal.count),
+        "Time until a record of the journal is durable",
+    ),
+    (
+        "store.journal_latency_p50",
+        SPAN,
+        5,
+        |f| (f.journal.percentile_ns(50), 0),
+        "Median of the last report's journal_latency",
+    ),
+    (
+        "store.journal_latency_p99",
+        SPAN,
+        5,
+        |f| (f.journal.percentile_ns(99), 0),
+        "99th percentile of the last report's journal_latency",
+    ),
+];
+
+/// One counter with its value.
+#[derive(Clone, Copy)]
 pub(crate) struct Counter {
     path: &'static str,
     about: &'static str,
@@ -36,8 +152,10 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    fn new(path: &'static str, kind: u8, unit: u8, priority: u8, value: u64, about: &'static str) -> Counter {
-        Counter { path, about, kind, priority, unit, value, count: 0 }
+    fn read(row: &Row, facts: &Facts) -> Counter {
+        let (path, (kind, unit), priority, read, about) = *row;
+        let (value, count) = read(facts);
+        Counter { path, about, kind, priority, unit, value, count }
     }
     fn declared(&self) -> PerfCounterType {
         PerfCounterType {
@@ -62,113 +180,20 @@ impl Counter {
     }
 }
 
-fn average(path: &'static str, priority: u8, ns: u64, count: u64, about: &'static str) -> Counter {
-    Counter { count, ..Counter::new(path, TIME | AVG, NONE, priority, ns, about) }
-}
-
 impl OsdCore {
     /// All of them, ascending by path.
     pub(crate) fn counters(&self, store: &dyn ObjectStore) -> Vec<Counter> {
-        let c = &self.tracker.counters;
-        let (all, r, w, rw): (KindCounters, _, _, _) = (c.all(), c.r, c.w, c.rw);
-        let fs = store.statfs();
-        let led = self.pgs.values().filter(|s| s.pg.is_primary()).count() as u64;
-        let pgs = self.pgs.len() as u64;
-        let t = store.device_times();
-        let recent = &self.mgr.journal;
-        let count =
-            |path, value, priority, about| Counter::new(path, U64 | COUNTER, NONE, priority, value, about);
-        let bytes =
-            |path, value, priority, about| Counter::new(path, U64 | COUNTER, BYTES, priority, value, about);
-        let gauge = |path, value, unit, about| Counter::new(path, U64, unit, 5, value, about);
-        let time = |path, ns, about| Counter::new(path, TIME, NONE, 5, ns, about);
-        let wip = (self.tracker.in_flight() + self.waiting.len()) as u64;
-        let mut v = vec![
-            count("osd.op", all.count, 10, "Client operations"),
-            bytes("osd.op_in_bytes", all.in_bytes, 8, "Client operations total write size"),
-            average(
-                "osd.op_latency",
-                9,
-                all.latency_ns,
-                all.count,
-                "Latency of client operations (including queue time)",
-            ),
-            bytes("osd.op_out_bytes", all.out_bytes, 8, "Client operations total read size"),
-            count("osd.op_r", r.count, 5, "Client read operations"),
-            average(
-                "osd.op_r_latency",
-                5,
-                r.latency_ns,
-                r.count,
-                "Latency of read operation (including queue time)",
-            ),
-            bytes("osd.op_r_out_bytes", r.out_bytes, 5, "Client data read"),
-            count("osd.op_rw", rw.count, 5, "Client read-modify-write operations"),
-            bytes("osd.op_rw_in_bytes", rw.in_bytes, 5, "Client read-modify-write operations write in"),
-            average(
-                "osd.op_rw_latency",
-                5,
-                rw.latency_ns,
-                rw.count,
-                "Latency of read-modify-write operation (including queue time)",
-            ),
-            bytes("osd.op_rw_out_bytes", rw.out_bytes, 5, "Client read-modify-write operations read out"),
-            count("osd.op_w", w.count, 5, "Client write operations"),
-            bytes("osd.op_w_in_bytes", w.in_bytes, 5, "Client data written"),
-            average(
-                "osd.op_w_latency",
-                5,
-                w.latency_ns,
-                w.count,
-                "Latency of write operation (including queue time)",
-            ),
-            gauge("osd.op_wip", wip, NONE, "Replication operations currently being processed (primary)"),
-            gauge("osd.numpg", pgs, NONE, "Placement groups"),
-            Counter {
-                priority: 0,
-                ..gauge("osd.numpg_primary", led, NONE, "Placement groups for which this osd is primary")
-            },
-            Counter {
-                priority: 0,
-                ..gauge(
-                    "osd.numpg_replica",
-                    pgs - led,
-                    NONE,
-                    "Placement groups for which this osd is replica",
-                )
-            },
-            bytes("osd.recovery_bytes", c.recovery_bytes, 8, "recovery bytes"),
-            count("osd.recovery_ops", c.recovery_ops, 8, "Started recovery operations"),
-            gauge("osd.stat_bytes", fs.total, BYTES, "OSD size"),
-            Counter { priority: 0, ..gauge("osd.stat_bytes_avail", fs.available, BYTES, "Available space") },
-            gauge("osd.stat_bytes_used", fs.total.saturating_sub(fs.available), BYTES, "Used space"),
-            average(
-                "store.checkpoint_latency",
-                5,
-                t.data.sum_ns,
-                t.data.count,
-                "Time of a batch of writes to the data device",
-            ),
-            average(
-                "store.journal_latency",
-                8,
-                t.journal.sum_ns,
-                t.journal.count,
-                "Time until a record of the journal is durable",
-            ),
-            time(
-                "store.journal_latency_p50",
-                recent.percentile_ns(50),
-                "Median of the last report's journal_latency",
-            ),
-            time(
-                "store.journal_latency_p99",
-                recent.percentile_ns(99),
-                "99th percentile of the last report's journal_latency",
-            ),
-        ];
-        v.sort_by_key(|c| c.path);
-        v
+        let facts = Facts {
+            all: self.tracker.counters.all(),
+            ops: self.tracker.counters,
+            wip: (self.tracker.in_flight() + self.waiting.len()) as u64,
+            pgs: self.pgs.len() as u64,
+            led: self.pgs.values().filter(|s| s.pg.is_primary()).count() as u64,
+            fs: store.statfs(),
+            times: store.device_times(),
+            journal: self.mgr.journal,
+        };
+        TABLE.iter().map(|row| Counter::read(row, &facts)).collect()
     }
 
     /// `perf dump`.
@@ -230,12 +255,23 @@ impl Window {
 mod tests {
     use super::*;
 
+    fn counter(path: &'static str, (kind, unit): Is, priority: u8, value: u64, count: u64) -> Counter {
+        Counter { path, about: "", kind, priority, unit, value, count }
+    }
+
+    #[test]
+    fn the_table_ascends_and_each_path_is_in_it_once() {
+        assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
+        let group = |r: &Row| r.0.split_once('.').map(|(g, _)| g);
+        assert!(TABLE.iter().all(|r| matches!(group(r), Some("osd" | "store"))));
+    }
+
     #[test]
     fn a_counter_is_declared_once_and_values_follow_the_paths() {
         let all = [
-            Counter::new("a.x", U64, NONE, 5, 7, "x"),
-            average("b.avg", 8, 9_000, 3, "avg"),
-            Counter::new("c.y", U64, NONE, 5, 8, "y"),
+            counter("a.x", GAUGE, 5, 7, 0),
+            counter("b.avg", LATENCY, 8, 9_000, 3),
+            counter("c.y", GAUGE, 5, 8, 0),
         ];
         let mut d = Declared::default();
         let (new, gone, values) = d.pack(&all, 5);

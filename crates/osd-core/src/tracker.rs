@@ -95,6 +95,10 @@ impl KindCounters {
         self.out_bytes += out_bytes;
         self.latency_ns += latency_ns;
     }
+    /// Sum of latencies and of how many, as an average is told.
+    pub fn latency(&self) -> (u64, u64) {
+        (self.latency_ns, self.count)
+    }
     fn plus(&self, o: &KindCounters) -> KindCounters {
         KindCounters {
             count: self.count + o.count,

@@ -72,4 +72,4 @@ pub use disk::{LoadError, Loaded, joiner_meta, meta_id, seed_meta};
 pub use event::{Commit, Effect, Event, InstalledState, Member, Payload, Persist, Refusal};
 pub use guard::Fault;
 pub use machine::Quorum;
-pub use view::{MonState, QuorumView};
+pub use view::QuorumView;

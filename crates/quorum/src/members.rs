@@ -11,11 +11,12 @@ use crate::codec::{Change, MEMBERS_MAX, NAME_BYTES_MAX, to_bytes};
 use crate::config::NodeId;
 use crate::event::{Effect, Refusal};
 use crate::machine::{Quorum, sorted};
-use crate::view::{MonState, QuorumView, election_epoch};
+use crate::view::{QuorumView, election_epoch};
 use bytes::Bytes;
 use raft::StateRole;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType, Message, MessageType};
 use std::collections::BTreeMap;
+use types::MonState;
 
 /// A learner is promoted when it lacks fewer entries than this.
 const CAUGHT_UP_ENTRIES: u64 = 8;

@@ -2,34 +2,7 @@
 
 use crate::event::Member;
 use core::time::Duration;
-
-/// What a member is doing, in stock's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MonState {
-    /// Belongs to no quorum yet (or not any more).
-    Probing,
-    /// A learner that is catching up.
-    Synchronizing,
-    /// No leader is known.
-    Electing,
-    /// Leads.
-    Leader,
-    /// Follows.
-    Peon,
-}
-
-impl MonState {
-    /// As `mon_status` prints it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MonState::Probing => "probing",
-            MonState::Synchronizing => "synchronizing",
-            MonState::Electing => "electing",
-            MonState::Leader => "leader",
-            MonState::Peon => "peon",
-        }
-    }
-}
+use types::MonState;
 
 /// The quorum as this member sees it. Ranks are the shell's business: it looks the names up in the monmap.
 #[derive(Clone, Debug, PartialEq, Eq)]

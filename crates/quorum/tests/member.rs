@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use quorum::{
-    Config, Effect, Event, Fault, Loaded, Moment, MonState, NodeId, Payload, Persist, Quorum, Refusal,
-    joiner_meta, seed_meta,
+    Config, Effect, Event, Fault, Loaded, Moment, NodeId, Payload, Persist, Quorum, Refusal, joiner_meta,
+    seed_meta,
 };
 use std::collections::VecDeque;
+use types::MonState;
 
 const MS: u64 = 1000;
 

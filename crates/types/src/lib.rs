@@ -35,6 +35,7 @@ pub use ids::{
     EVersion, EntityName, EntityType, Epoch, Fsid, OsdId, PgId, PoolId, ReqId, ShardId, SnapId, SpgId,
 };
 pub use interval_set::IntervalSet;
+pub use monmap::MonState;
 pub use osdmap::{OsdMap, OsdMapIncremental, UpActing};
 pub use pool::{PgPool, PoolType};
 pub use time::Utime;

@@ -259,3 +259,32 @@ impl Decode for MonMap {
         Ok(m)
     }
 }
+
+/// What a monitor is doing, in stock's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MonState {
+    /// Belongs to no quorum yet.
+    #[default]
+    Probing,
+    /// Catches up.
+    Synchronizing,
+    /// No leader is known.
+    Electing,
+    /// Leads.
+    Leader,
+    /// Follows.
+    Peon,
+}
+
+impl MonState {
+    /// As `mon_status` prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MonState::Probing => "probing",
+            MonState::Synchronizing => "synchronizing",
+            MonState::Electing => "electing",
+            MonState::Leader => "leader",
+            MonState::Peon => "peon",
+        }
+    }
+}

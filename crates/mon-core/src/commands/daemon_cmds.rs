@@ -10,50 +10,57 @@ use types::logentry::LogPrio;
 pub(super) const TABLE: &[(&str, Handler)] =
     &[("quorum exit", quorum_exit), ("quorum enter", quorum_enter), ("sync_force", sync_force)];
 
-/// Commands that the process answers, not the core: signature as stock describes it, and what it does.
-pub const OF_PROCESS: &[(&str, &str)] = &[
-    (r#"["config","diff"]"#, "dump diff of current config and default config"),
+/// Commands that the process answers, not the core: prefix, parameters as stock describes them, and what it does.
+const OF_PROCESS: &[(&str, &str, &str)] = &[
+    ("config diff", "", "dump diff of current config and default config"),
     (
-        r#"["config","diff","get",{"name":"var","type":"CephString"}]"#,
+        "config diff get",
+        r#"{"name":"var","type":"CephString"}"#,
         "dump diff get <field>: dump diff of current and default config setting <field>",
     ),
-    (r#"["config","get",{"name":"var","type":"CephString"}]"#, "config get <field>: get the config value"),
+    ("config get", r#"{"name":"var","type":"CephString"}"#, "config get <field>: get the config value"),
     (
-        r#"["config","help",{"name":"var","type":"CephString","req":"false"}]"#,
+        "config help",
+        r#"{"name":"var","type":"CephString","req":"false"}"#,
         "get config setting schema and descriptions",
     ),
     (
-        r#"["config","set",{"name":"var","type":"CephString"},{"name":"val","type":"CephString","n":"N"}]"#,
+        "config set",
+        r#"{"name":"var","type":"CephString"},{"name":"val","type":"CephString","n":"N"}"#,
         "config set <field> <val> [<val> ...]: set a config variable",
     ),
-    (r#"["config","show"]"#, "dump current config settings"),
+    ("config show", "", "dump current config settings"),
     (
-        r#"["config","unset",{"name":"var","type":"CephString"}]"#,
+        "config unset",
+        r#"{"name":"var","type":"CephString"}"#,
         "config unset <field>: unset a config variable",
     ),
     (
-        r#"["injectargs",{"name":"injected_args","type":"CephString","n":"N"}]"#,
+        "injectargs",
+        r#"{"name":"injected_args","type":"CephString","n":"N"}"#,
         "inject configuration arguments into running daemon",
     ),
-    (r#"["log","flush"]"#, "flush log entries to log file"),
-    (r#"["log","reopen"]"#, "reopen log file"),
+    ("log flush", "", "flush log entries to log file"),
+    ("log reopen", "", "reopen log file"),
 ];
+
+/// Prefixes of the commands that the process answers.
+pub fn of_process() -> impl Iterator<Item = &'static str> {
+    OF_PROCESS.iter().map(|(prefix, _, _)| *prefix)
+}
 
 /// True for a command that the process answers.
 pub fn is_of_process(prefix: &str) -> bool {
-    matches!(
-        prefix,
-        "config diff"
-            | "config diff get"
-            | "config get"
-            | "config help"
-            | "config set"
-            | "config show"
-            | "config unset"
-            | "injectargs"
-            | "log flush"
-            | "log reopen"
-    )
+    of_process().any(|p| p == prefix)
+}
+
+/// Signatures and helps of the commands that the process answers.
+pub(super) fn process_signatures() -> impl Iterator<Item = (Value, &'static str)> {
+    OF_PROCESS.iter().map(|(prefix, parameters, help)| {
+        let words = prefix.split(' ').map(Value::from);
+        let parameters: Vec<Value> = serde_json::from_str(&format!("[{parameters}]")).unwrap_or_default();
+        (words.chain(parameters).collect(), *help)
+    })
 }
 
 /// A parameter of a signature, as admin sockets describe it.
@@ -127,11 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_of_the_process_is_described() {
-        for (sig, _) in OF_PROCESS {
-            let words: Vec<Value> = serde_json::from_str(sig).unwrap();
-            let prefix: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
-            assert!(is_of_process(&prefix.join(" ")), "{sig}");
+    fn every_command_of_the_process_is_described_with_its_parameters() {
+        let sigs: Vec<Value> = process_signatures().map(|(sig, _)| sig).collect();
+        assert_eq!(sigs.len(), of_process().count());
+        for ((prefix, parameters, _), sig) in OF_PROCESS.iter().zip(&sigs) {
+            let words: Vec<&str> = sig.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            assert_eq!(words.join(" "), *prefix);
+            let described = sig.as_array().unwrap().len() - words.len();
+            assert_eq!(described, parameters.matches(r#""name":"#).count(), "{sig}");
         }
     }
 

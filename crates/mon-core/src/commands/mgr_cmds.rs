@@ -23,8 +23,6 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd pool scrub", pool_scrub),
     ("osd pool deep-scrub", pool_scrub),
     ("osd pool repair", pool_scrub),
-    ("progress", progress),
-    ("progress json", progress_json),
     ("device ls", super::misc_cmds::device_ls),
     ("orch status", orch),
     ("iostat", iostat),
@@ -377,12 +375,6 @@ fn pool_scrub(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     text("")
 }
 
-fn progress(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
-    text_outs("", "Nothing in progress")
-}
-fn progress_json(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
-    text(crate::fmt::pretty(&json!({"events": [], "completed": []})))
-}
 fn orch(_: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     fail(Errno::ENOENT, "No orchestrator configured (try `ceph orch set backend`)")
 }

@@ -36,19 +36,25 @@ mod pg_dump;
 mod pool_cmds;
 mod pool_get;
 mod pool_set;
+mod progress_cmds;
 mod reweight_cmds;
 mod status;
+mod tier_cmds;
 mod upmap_cmds;
 
 pub use args::{Args, Format};
 pub use balancer_cmds::Balancer;
 pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
-pub use daemon_cmds::{OF_PROCESS, is_of_process, of_this_monitor};
+pub use daemon_cmds::{is_of_process, of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
+pub(crate) use progress_cmds::{
+    load as load_progress, map_changed as progress_map_changed, tick as progress_tick,
+};
+pub(crate) use tier_cmds::in_use as tier_in_use;
 
 use crate::authz::{self, Way};
 use crate::core::MonCore;
@@ -198,7 +204,7 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 25] {
+fn families() -> [&'static [(&'static str, Handler)]; 27] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
@@ -223,6 +229,8 @@ fn families() -> [&'static [(&'static str, Handler)]; 25] {
         crush_edit::TABLE,
         crash_cmds::TABLE,
         balancer_cmds::TABLE,
+        progress_cmds::TABLE,
+        tier_cmds::TABLE,
         misc_cmds::TABLE,
         daemon_cmds::TABLE,
     ]
@@ -294,8 +302,7 @@ fn describe(role: Role, way: Way) -> String {
         all.insert(format!("cmd{:03}", all.len()), Value::Object(d));
     }
     if told {
-        for (sig, help) in OF_PROCESS {
-            let sig: Value = serde_json::from_str(sig).unwrap_or(Value::Null);
+        for (sig, help) in daemon_cmds::process_signatures() {
             all.insert(format!("cmd{:03}", all.len()), json!({"sig": sig, "help": help}));
         }
     }
@@ -400,11 +407,24 @@ pub(crate) fn is_about_keys(cmd: &[String]) -> bool {
     })
 }
 
-/// The refusal that takes the place of a command's answer.
-pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Message {
-    let Ok(mut m) = answer.decode::<messages::MMonCommandAck>() else { return answer.clone() };
-    (m.r, m.rs, m.data) = (e.negated(), text.to_owned(), Bytes::new());
-    Message::new(&m, denc::Features(types::features::SUPPORTED)).with_tid(answer.header.tid)
+/// The refusal that takes the place of an answer, if that kind of answer can refuse.
+pub(crate) fn refused_instead(answer: &Message, e: Errno, text: &str) -> Option<Message> {
+    let f = denc::Features(types::features::SUPPORTED);
+    let (r, rs, data) = (e.negated(), text.to_owned(), Bytes::new());
+    let refusal = match answer.header.kind {
+        kinds::MON_COMMAND_ACK => {
+            let m = answer.decode::<messages::MMonCommandAck>().ok()?;
+            Message::new(&messages::MMonCommandAck { r, rs, data, ..m }, f)
+        }
+        kinds::COMMAND_REPLY => Message::new(&messages::MCommandReply { r, rs, data }, f),
+        kinds::MGR_COMMAND_REPLY => Message::new(&messages::MMgrCommandReply { r, rs, data }, f),
+        kinds::POOLOP_REPLY => {
+            let m = answer.decode::<messages::MPoolOpReply>().ok()?;
+            Message::new(&messages::MPoolOpReply { reply_code: r, response_data: None, ..m }, f)
+        }
+        _ => return None,
+    };
+    Some(refusal.with_tid(answer.header.tid))
 }
 
 /// True when a command in a message may change something.

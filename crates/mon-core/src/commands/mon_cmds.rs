@@ -31,6 +31,9 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("log last", log_last),
     ("sessions", sessions),
     ("mon ok-to-stop", mon_ok),
+    ("mon ok-to-add-offline", ok_to_add),
+    ("mon ok-to-rm", ok_to_rm),
+    ("mon enable-msgr2", enable_msgr2),
     ("mon add", mon_add),
     ("mon set-addrs", mon_set_addrs),
     ("mon rm", mon_rm),
@@ -431,18 +434,50 @@ fn mon_ok(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if ids.is_empty() {
         return fail(Errno::EINVAL, "");
     }
-    let known = ids.iter().filter(|i| core.monmap().mons.contains_key(*i)).count();
-    let left = core.monmap().mons.len() - known;
-    if left > core.monmap().mons.len() / 2 {
-        return text_outs(
-            "",
-            format!("quorum should be preserved ({left}) after stopping [{}]", ids.join(",")),
-        );
+    let left: Vec<String> = core.quorum_names().into_iter().filter(|n| !ids.contains(n)).collect();
+    let (enough, left, ids) = (left.len() > core.monmap().mons.len() / 2, left.join(","), ids.join(","));
+    if enough {
+        return text_outs("", format!("quorum should be preserved ({left}) after stopping [{ids}]"));
     }
-    fail(
-        Errno::EBUSY,
-        format!("not enough monitors would be available ({left}) after stopping mons [{}]", ids.join(",")),
-    )
+    fail(Errno::EBUSY, format!("not enough monitors would be available ({left}) after stopping mons [{ids}]"))
+}
+
+/// True when the monitors that are in the quorum now would be one, had the map `mons` members.
+fn would_be_quorum(core: &MonCore, without: Option<&String>, mons: usize) -> bool {
+    core.quorum_names().iter().filter(|n| Some(*n) != without).count() > mons / 2
+}
+
+fn ok_to_add(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
+    if would_be_quorum(core, None, core.monmap().mons.len() + 1) {
+        return text_outs("", "");
+    }
+    fail(Errno::EBUSY, "adding a monitor may break quorum (until that monitor starts)")
+}
+
+fn ok_to_rm(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    let id = need(a, "id")?;
+    let mons = core.monmap().mons.len();
+    if !core.monmap().mons.contains_key(&id) {
+        return text_outs("", format!("mon.{id} does not exist"));
+    }
+    if mons > 1 && would_be_quorum(core, Some(&id), mons - 1) {
+        return text_outs("", "");
+    }
+    fail(Errno::EBUSY, format!("removing mon.{id} would break quorum"))
+}
+
+/// Monitors here listen for both protocols from the beginning; one that was given a v1 address only is told by `mon set-addrs`.
+fn enable_msgr2(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
+    let v2 = |a: &AddrVec| a.0.iter().any(|a| a.kind == AddrType::Msgr2);
+    let without: Vec<&String> =
+        core.monmap().mons.iter().filter(|(_, m)| !v2(&m.public_addrs)).map(|(n, _)| n).collect();
+    if without.is_empty() {
+        return text_outs("", "");
+    }
+    let why = format!(
+        "{without:?} have no v2 address in the map: give them one with 'ceph mon set-addrs', and start them anew"
+    );
+    fail(Errno::EOPNOTSUPP, why)
 }
 
 /// Reads `10.0.0.1`, `10.0.0.1:6789`, `v2:10.0.0.1:3300` or `[v2:…,v1:…]`; ports that are missing are the usual ones.

@@ -214,6 +214,9 @@ fn delete(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     if core.mds.peek().pool_in_use(id.0) {
         return fail(Errno::EBUSY, format!("pool '{name}' is in use by CephFS"));
     }
+    if let Err(t) = super::tier_cmds::in_use(core, id, &name) {
+        return fail(Errno::EBUSY, t);
+    }
     if let Err(t) = deletable(core, id) {
         return fail(Errno::EPERM, t);
     }

@@ -76,7 +76,7 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         "osdmap": osd_summary_json(core), "pgmap": pgmap_summary_json(core),
         "fsmap": super::fs_status::summary_json(&core.mds.map),
         "mgrmap": {"available": mgr.available, "num_standbys": mgr.standbys.len(), "modules": mgr.modules, "services": mgr.services},
-        "servicemap": servicemap(core), "progress_events": {},
+        "servicemap": servicemap(core), "progress_events": core.progress.status_json(core.now),
     });
     let core = &*core;
     render(a, &v, || plain(core, &checks))
@@ -147,6 +147,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
             s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
         }
     }
+    s.push_str(&core.progress.status_text(core.now));
     s.push_str(" \n");
     s
 }

@@ -12,7 +12,7 @@ pub(super) fn prune(old: &OsdMap, next: &mut OsdMap) {
     let gone = |m: &OsdMap, pg: &PgId| m.pool(pg.pool).is_none_or(|p| pg.seed >= p.pg_num);
     // (`pg repeer` of an unreplicated PG names one OSD more than the pool has; this is not for it.)
     let shrunk = |m: &OsdMap, pg: &PgId| match (old.pool(pg.pool), m.pool(pg.pool)) {
-        (Some(was), Some(is)) if is.size < was.size => usize::try_from(is.size).unwrap_or(usize::MAX),
+        (Some(was), Some(is)) if is.size < was.size => usize::from(is.size),
         _ => usize::MAX,
     };
     let m = &*next;

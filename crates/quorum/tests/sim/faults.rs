@@ -1,7 +1,8 @@
 //! What goes wrong, drawn from the seed; and the end, when all must be well again.
 
 use crate::world::{MS, SEC, World};
-use quorum::{Event, MonState};
+use quorum::Event;
+use types::MonState;
 
 /// Most monitors that a run may have.
 const SLOTS_MAX: usize = 7;

@@ -7,11 +7,11 @@
 
 use crate::check::{Checks, State};
 use quorum::{
-    Config, Effect, Event, Fault, Loaded, Moment, MonState, NodeId, Persist, Planted, Quorum, joiner_meta,
-    seed_meta,
+    Config, Effect, Event, Fault, Loaded, Moment, NodeId, Persist, Planted, Quorum, joiner_meta, seed_meta,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use types::MonState;
 
 pub const MS: u64 = 1000;
 pub const SEC: u64 = 1_000_000;
