@@ -5,7 +5,8 @@ use bytes::Bytes;
 use cephx::{AuthName, CryptoKey, Env, TicketStore};
 use denc::Features;
 use messages::{
-    MCommand, MCommandReply, MMgrCommand, MMgrCommandReply, MMonCommand, MMonCommandAck, MPing, Message, Payload,
+    MCommand, MCommandReply, MMgrCommand, MMgrCommandReply, MMonCommand, MMonCommandAck, MPing, Message,
+    Payload,
 };
 use msgr::auth::{AuthError, AuthRequest, ClientAuth, ServerAuth, SessionKeys};
 use net::{AcceptInfo, Connection, Dispatcher, Messenger, MessengerConfig, MsgHold};
@@ -217,7 +218,12 @@ impl Dispatcher for State {
         }
         if msg.header.kind == MPing::KIND {
             // Its answer has no number.
-            let asked = self.waiting.borrow().iter().find(|(_, w)| matches!(w.request, Request::Ping)).map(|(tid, _)| *tid);
+            let asked = self
+                .waiting
+                .borrow()
+                .iter()
+                .find(|(_, w)| matches!(w.request, Request::Ping))
+                .map(|(tid, _)| *tid);
             if let (Some(tid), Ok(outs)) = (asked, denc::from_bytes::<String>(&msg.front)) {
                 self.answer(tid, Answer { code: 0, outs, outbl: Bytes::new() });
             }

@@ -9,5 +9,5 @@ mod link;
 mod maps;
 
 pub use commander::{Answer, Commander, CommanderError, Login, Request};
-pub use maps::Maps;
 pub use link::{LinkEvent, MonLink};
+pub use maps::Maps;

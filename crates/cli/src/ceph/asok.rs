@@ -32,6 +32,11 @@ pub fn io_text(e: &std::io::Error) -> String {
     }
 }
 
+/// The same with the file's name.
+pub fn file_text(path: &str, e: &std::io::Error) -> String {
+    format!("{}: {}", io_text(e), super::values::quoted(path))
+}
+
 fn exchange(path: &str, command: &str) -> Result<Vec<u8>, String> {
     let talk = || -> std::io::Result<Vec<u8>> {
         let mut sock = UnixStream::connect(path)?;

@@ -23,8 +23,11 @@ mod tests {
 
     #[test]
     fn names_stand_at_their_numbers() {
-        let some = [(1, "EPERM"), (2, "ENOENT"), (22, "EINVAL"), (35, "EDEADLOCK"), (41, "Unknown"), (42, "ENOMSG")];
-        for (n, want) in some.into_iter().chain([(61, "ENODATA"), (95, "ENOTSUP"), (110, "ETIMEDOUT"), (132, "ERFKILL")]) {
+        let some =
+            [(1, "EPERM"), (2, "ENOENT"), (22, "EINVAL"), (35, "EDEADLOCK"), (41, "Unknown"), (42, "ENOMSG")];
+        for (n, want) in
+            some.into_iter().chain([(61, "ENODATA"), (95, "ENOTSUP"), (110, "ETIMEDOUT"), (132, "ERFKILL")])
+        {
             assert_eq!(name(n), want);
         }
         assert_eq!((name(0), name(-2), name(133), name(4096)), ("Unknown", "Unknown", "Unknown", "Unknown"));

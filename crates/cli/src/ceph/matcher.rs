@@ -61,7 +61,9 @@ fn store(desc: &Desc, mut found: Vec<Value>, into: &mut Map<String, Value>) {
     }
     let Some(value) = found.pop() else { return };
     let value = match (into.get(&desc.name), desc.is_prefix()) {
-        (Some(Value::String(before)), true) => json!(format!("{before} {}", value.as_str().unwrap_or_default())),
+        (Some(Value::String(before)), true) => {
+            json!(format!("{before} {}", value.as_str().unwrap_or_default()))
+        }
         _ => value,
     };
     into.insert(desc.name.clone(), value);
@@ -130,8 +132,9 @@ fn check(
                 continue;
             }
             if word.starts_with("--") {
-                let is_value =
-                    matches!(desc.kind, Kind::Choices(_)) || CONFIRMATIONS.contains(&word.as_str()) || injects;
+                let is_value = matches!(desc.kind, Kind::Choices(_))
+                    || CONFIRMATIONS.contains(&word.as_str())
+                    || injects;
                 if !is_value {
                     return Err(ArgError::Value(format!("Unexpected argument '{word}'")));
                 }

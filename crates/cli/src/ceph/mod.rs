@@ -145,15 +145,18 @@ async fn cluster(globals: &Globals, mut words: Vec<String>) -> anyhow::Result<i3
     }
     let input = match read_input(globals) {
         Ok(data) => data,
-        Err((path, e)) => anyhow::bail!("Can't open input file {path}: {}", asok::io_text(&e)),
+        Err((path, e)) => anyhow::bail!("Can't open input file {path}: {}", asok::file_text(&path, &e)),
     };
     let mut out_file = open_output(globals)?;
-    let target = matcher::target(&words).map_err(|e| anyhow::anyhow!("error handling command target: {e}"))?;
+    let target =
+        matcher::target(&words).map_err(|e| anyhow::anyhow!("error handling command target: {e}"))?;
     if is_tell {
         words.drain(..words.len().min(2));
         words = injected.unwrap_or(words);
         if words.is_empty() {
-            aside("\"ceph tell\" requires additional arguments. Try \"ceph tell <name> <command> [options...]\" instead.");
+            aside(
+                "\"ceph tell\" requires additional arguments. Try \"ceph tell <name> <command> [options...]\" instead.",
+            );
             return Ok(EINVAL);
         }
     } else {
@@ -172,7 +175,11 @@ async fn cluster(globals: &Globals, mut words: Vec<String>) -> anyhow::Result<i3
             Step::Answer(answer) => answer,
             Step::Done => return Ok(0),
         };
-        let prefix = if many && globals.out_file.is_none() { format!("{}.{}: ", target.kind, target.id) } else { String::new() };
+        let prefix = if many && globals.out_file.is_none() {
+            format!("{}.{}: ", target.kind, target.id)
+        } else {
+            String::new()
+        };
         exit = show(globals, &answer, &prefix, &mut out_file)?.unwrap_or(exit);
     }
     if let Some(mut f) = out_file {
@@ -216,9 +223,14 @@ async fn commands_help(session: &Session, globals: &Globals, mut words: Vec<Stri
         let known = ["mon", "osd", "mds", "mgr"].contains(&target.kind.as_str());
         let ids = if known { session.all_of(&target.kind).await? } else { Vec::new() };
         if !known || !(target.id.is_empty() || target.id == "*" || ids.contains(&target.id)) {
-            aside(&format!("WARN: the service id you provided does not exist. service id should be one of {}.", ids.join("/")));
+            aside(&format!(
+                "WARN: the service id you provided does not exist. service id should be one of {}.",
+                ids.join("/")
+            ));
             let name = &words[1];
-            aside(&format!("target {name} doesn't exist; please pass correct target to tell command (e.g., mon.a, osd.1, mds.a, mgr)"));
+            aside(&format!(
+                "target {name} doesn't exist; please pass correct target to tell command (e.g., mon.a, osd.1, mds.a, mgr)"
+            ));
             return Ok(1);
         }
         let id = if target.id == "*" { ids.into_iter().next().unwrap_or_default() } else { target.id };
@@ -233,7 +245,10 @@ async fn commands_help(session: &Session, globals: &Globals, mut words: Vec<Stri
     write_out(help::headline(&format!("{title}{}", if colon { ":" } else { "" })).as_bytes());
     let answer = descriptions(session, &target).await?;
     if answer.code < 0 {
-        aside(&format!("couldn't get command descriptions for {}.{}: {} ({})", target.kind, target.id, answer.outs, answer.code));
+        aside(&format!(
+            "couldn't get command descriptions for {}.{}: {} ({})",
+            target.kind, target.id, answer.outs, answer.code
+        ));
         return Ok(-answer.code);
     }
     let text = help::commands(&sigs::parse(&answer.outbl)?, &words.join(" "), help::terminal_size().0);
@@ -256,15 +271,20 @@ fn open_output(globals: &Globals) -> anyhow::Result<Option<Box<dyn Write>>> {
     if path == "-" {
         return Ok(Some(Box::new(std::io::stdout())));
     }
-    let can_not = |e: &std::io::Error| anyhow::anyhow!("Can't open output file {path}: {}", asok::io_text(e));
+    let can_not =
+        |e: &std::io::Error| anyhow::anyhow!("Can't open output file {path}: {}", asok::file_text(path, e));
     let file = std::fs::File::create(path).map_err(|e| can_not(&e))?;
-    for (what, db, name) in [("user", "/etc/passwd", &globals.setuser), ("group", "/etc/group", &globals.setgroup)] {
+    for (what, db, name) in
+        [("user", "/etc/passwd", &globals.setuser), ("group", "/etc/group", &globals.setgroup)]
+    {
         let Some(name) = name else { continue };
-        let id = runtime::daemon::id_in(std::path::Path::new(db), name)
-            .ok_or_else(|| anyhow::anyhow!("Failed to change {what} ownership of {path}: there is no {what} {name}"))?;
+        let id = runtime::daemon::id_in(std::path::Path::new(db), name).ok_or_else(|| {
+            anyhow::anyhow!("Failed to change {what} ownership of {path}: there is no {what} {name}")
+        })?;
         let (user, group) = if what == "user" { (Some(id), None) } else { (None, Some(id)) };
-        std::os::unix::fs::fchown(&file, user, group)
-            .map_err(|e| anyhow::anyhow!("Failed to change {what} ownership of {path} to {id}: {}", asok::io_text(&e)))?;
+        std::os::unix::fs::fchown(&file, user, group).map_err(|e| {
+            anyhow::anyhow!("Failed to change {what} ownership of {path} to {id}: {}", asok::io_text(&e))
+        })?;
     }
     Ok(Some(Box::new(file)))
 }
@@ -284,7 +304,13 @@ fn local(code: i32, outs: impl Into<String>) -> Step {
 }
 
 /// One command for one target.
-async fn one(session: &Session, globals: &Globals, target: &Target, words: &[String], input: &Bytes) -> anyhow::Result<Step> {
+async fn one(
+    session: &Session,
+    globals: &Globals,
+    target: &Target,
+    words: &[String],
+    input: &Bytes,
+) -> anyhow::Result<Step> {
     if target.kind == "mon" && target.id.is_empty() && matches!(words, [w] if w == "mon_status") {
         // Gone from the services of release 16; it is told to one monitor, and was always answered in JSON.
         let format = globals.format.as_deref().unwrap_or("json");
@@ -362,7 +388,12 @@ async fn poll(
 }
 
 /// Prints an answer as stock does; the exit code, if it is an error's.
-fn show(globals: &Globals, answer: &Answer, prefix: &str, file: &mut Option<Box<dyn Write>>) -> anyhow::Result<Option<i32>> {
+fn show(
+    globals: &Globals,
+    answer: &Answer,
+    prefix: &str,
+    file: &mut Option<Box<dyn Write>>,
+) -> anyhow::Result<Option<i32>> {
     match file {
         Some(f) => f.write_all(&answer.outbl)?,
         None => {

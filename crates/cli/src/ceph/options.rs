@@ -18,7 +18,9 @@ pub enum OptionError {
     #[error("argument {0}: ignored explicit argument '{1}'")]
     Surplus(&'static str, String),
     /// Not among the choices.
-    #[error("argument -f/--format: invalid choice: '{0}' (choose from 'json', 'json-pretty', 'xml', 'xml-pretty', 'plain', 'yaml')")]
+    #[error(
+        "argument -f/--format: invalid choice: '{0}' (choose from 'json', 'json-pretty', 'xml', 'xml-pretty', 'plain', 'yaml')"
+    )]
     Format(String),
     /// No number.
     #[error("argument {0}: invalid {1} value: '{2}'")]
@@ -72,7 +74,12 @@ const fn value(id: Id, shown: &'static str, spellings: &'static [&'static str], 
 
 const DEFS: &[Def] = &[
     switch(Id::Completion, "--completion", &["--completion"], ""),
-    switch(Id::Help, "-h/--help", &["-h", "--help"], "this text and the cluster's commands; words behind it choose among them"),
+    switch(
+        Id::Help,
+        "-h/--help",
+        &["-h", "--help"],
+        "this text and the cluster's commands; words behind it choose among them",
+    ),
     value(Id::Conf, "-c/--conf", &["-c", "--conf"], "configuration file"),
     value(Id::In, "-i/--in-file", &["-i", "--in-file"], "file to send as input, '-' for stdin"),
     value(Id::Out, "-o/--out-file", &["-o", "--out-file"], "file for the output, '-' for stdout"),
@@ -89,14 +96,29 @@ const DEFS: &[Def] = &[
     switch(Id::Level("sec"), "--watch-sec", &["--watch-sec"], "... from security messages on"),
     switch(Id::Level("warn"), "--watch-warn", &["--watch-warn"], "... from warnings on"),
     switch(Id::Level("error"), "--watch-error", &["--watch-error"], "... errors only"),
-    value(Id::Channel, "-W/--watch-channel", &["-W", "--watch-channel"], "... of this channel ('cluster', 'audit', '*' for all)"),
+    value(
+        Id::Channel,
+        "-W/--watch-channel",
+        &["-W", "--watch-channel"],
+        "... of this channel ('cluster', 'audit', '*' for all)",
+    ),
     switch(Id::Version, "--version/-v", &["--version", "-v"], "version of this program"),
     switch(Id::Verbose, "--verbose", &["--verbose"], "say what is sent"),
     switch(Id::Concise, "--concise", &["--concise"], "do not"),
-    value(Id::Format, "-f/--format", &["-f", "--format"], "json, json-pretty, xml, xml-pretty, plain or yaml"),
+    value(
+        Id::Format,
+        "-f/--format",
+        &["-f", "--format"],
+        "json, json-pretty, xml, xml-pretty, plain or yaml",
+    ),
     value(Id::Timeout, "--connect-timeout", &["--connect-timeout"], "seconds to reach the cluster"),
     switch(Id::Block, "--block", &["--block"], "wait for the end (scrub and deep-scrub)"),
-    value(Id::Period, "--period/-p", &["--period", "-p"], "seconds between the rounds of a command that repeats itself"),
+    value(
+        Id::Period,
+        "--period/-p",
+        &["--period", "-p"],
+        "seconds between the rounds of a command that repeats itself",
+    ),
 ];
 
 /// What the options say.
@@ -253,7 +275,8 @@ pub fn parse(args: Vec<String>) -> Result<(Globals, Vec<String>), OptionError> {
         while let (false, Some(more)) = (def.has_value, &glued) {
             let next = format!("-{}", more.chars().next().unwrap_or('-'));
             let is_short = !arg.starts_with("--") && !arg.contains('=');
-            let Some(follower) = DEFS.iter().find(|d| is_short && d.spellings.contains(&next.as_str())) else {
+            let Some(follower) = DEFS.iter().find(|d| is_short && d.spellings.contains(&next.as_str()))
+            else {
                 return Err(OptionError::Surplus(def.shown, more.clone()));
             };
             let rest = more[next.len() - 1..].to_owned();
@@ -293,9 +316,13 @@ mod tests {
 
     #[test]
     fn options_stand_before_between_and_behind_the_words() {
-        let (g, w) = parsed("--id x osd -f json tree --conf=/c -o out --cluster c2 --unknown 5 -n=client.y").unwrap();
+        let (g, w) =
+            parsed("--id x osd -f json tree --conf=/c -o out --cluster c2 --unknown 5 -n=client.y").unwrap();
         assert_eq!(w, ["osd", "tree", "--unknown", "5"]);
-        assert_eq!((g.id.as_deref(), g.format.as_deref(), g.conf.as_deref()), (Some("x"), Some("json"), Some("/c")));
+        assert_eq!(
+            (g.id.as_deref(), g.format.as_deref(), g.conf.as_deref()),
+            (Some("x"), Some("json"), Some("/c"))
+        );
         assert_eq!((g.out_file.as_deref(), g.name.as_deref()), (Some("out"), Some("client.y")));
         let (g, w) = parsed("osd crush reweight osd.0 -1 -i - -- -f json").unwrap();
         assert_eq!(w, ["osd", "crush", "reweight", "osd.0", "-1", "--", "-f", "json"]);
@@ -306,8 +333,14 @@ mod tests {
     fn options_may_be_cut_short_and_glued() {
         let (g, _) = parsed("-swfjson --watch-d --in x --conn 7").unwrap();
         assert!(g.status && g.watch);
-        assert_eq!((g.format.as_deref(), g.level, g.in_file.as_deref(), g.timeout_secs), (Some("json"), Some("debug"), Some("x"), Some(7)));
-        assert_eq!(parsed("--set x").unwrap_err().to_string(), "ambiguous option: --set could match --setuser, --setgroup");
+        assert_eq!(
+            (g.format.as_deref(), g.level, g.in_file.as_deref(), g.timeout_secs),
+            (Some("json"), Some("debug"), Some("x"), Some(7))
+        );
+        assert_eq!(
+            parsed("--set x").unwrap_err().to_string(),
+            "ambiguous option: --set could match --setuser, --setgroup"
+        );
         assert!(matches!(parsed("--con x"), Err(OptionError::Ambiguous(..))));
     }
 
@@ -316,7 +349,10 @@ mod tests {
         assert_eq!(parsed("-f yml").unwrap_err(), OptionError::Format("yml".into()));
         assert_eq!(parsed("-o -f json").unwrap_err(), OptionError::NoValue("-o/--out-file"));
         assert_eq!(parsed("--status=5").unwrap_err(), OptionError::Surplus("-s/--status", "5".into()));
-        assert_eq!(parsed("--connect-timeout x").unwrap_err().to_string(), "argument --connect-timeout: invalid int value: 'x'");
+        assert_eq!(
+            parsed("--connect-timeout x").unwrap_err().to_string(),
+            "argument --connect-timeout: invalid int value: 'x'"
+        );
         assert_eq!(parsed("-W audit --watch-warn --watch-debug").unwrap().0.level, Some("warn"));
     }
 }

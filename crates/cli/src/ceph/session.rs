@@ -29,7 +29,9 @@ pub enum OpenError {
     #[error("[errno 2] RADOS object not found (error connecting to the cluster): {0}")]
     Configuration(String),
     /// Wrong key, unknown user.
-    #[error("[errno 13] RADOS permission denied (error connecting to the cluster): {0} with its key from {1}")]
+    #[error(
+        "[errno 13] RADOS permission denied (error connecting to the cluster): {0} with its key from {1}"
+    )]
     Denied(String, String),
     /// `--connect-timeout`, or the configuration's, has passed.
     #[error("timed out: {0}")]
@@ -72,7 +74,11 @@ fn env() -> Rc<dyn cephx::Env> {
 
 impl Session {
     /// Logs in.
-    pub async fn open(settings: &Settings, timeout_secs: Option<u64>, kind: &str) -> Result<Session, OpenError> {
+    pub async fn open(
+        settings: &Settings,
+        timeout_secs: Option<u64>,
+        kind: &str,
+    ) -> Result<Session, OpenError> {
         let config = &settings.config;
         let mons = monc::conf::monitors(config)?;
         let key = settings.key().map_err(|e| OpenError::Configuration(format!("{e:#}")))?;
@@ -107,17 +113,26 @@ impl Session {
     }
 
     /// A command for whom it is for.
-    pub async fn send(&self, target: &Target, mut command: Map<String, Value>, input: Bytes) -> anyhow::Result<Answer> {
+    pub async fn send(
+        &self,
+        target: &Target,
+        mut command: Map<String, Value>,
+        input: Bytes,
+    ) -> anyhow::Result<Answer> {
         let to_manager = command.get("target").is_some_and(|t| t[0] == "mon-mgr");
         if target.kind == "pg" {
             command.insert("pgid".into(), json!(target.id));
         }
         let text = Value::Object(command).to_string();
         Ok(match (target.kind.as_str(), target.id.as_str()) {
-            _ if to_manager => self.manager(None, |fsid| Request::mgr(fsid, text.clone(), input.clone())).await,
+            _ if to_manager => {
+                self.manager(None, |fsid| Request::mgr(fsid, text.clone(), input.clone())).await
+            }
             ("mon", "") => self.monitors.ask(Request::mon(self.fsid().await, text, input)).await,
             ("mon", name) => self.monitor(name, text, input).await,
-            ("mgr", name) => self.manager(Some(name), |fsid| Request::tell(fsid, text.clone(), input.clone())).await,
+            ("mgr", name) => {
+                self.manager(Some(name), |fsid| Request::tell(fsid, text.clone(), input.clone())).await
+            }
             ("osd", id) => self.osd(id, text, input).await,
             ("pg", id) => self.pg(id, text, input).await,
             ("mds", id) => self.mds(id, text, input).await,
@@ -176,7 +191,9 @@ impl Session {
                 }
                 tokio::time::sleep(PAUSE).await;
             };
-            if let Some(a) = self.monitors.ask_daemon(EntityType::MGR, &map.active_addrs, request.clone()).await {
+            if let Some(a) =
+                self.monitors.ask_daemon(EntityType::MGR, &map.active_addrs, request.clone()).await
+            {
                 return a;
             }
             tokio::time::sleep(PAUSE).await;
@@ -280,7 +297,8 @@ impl Session {
             _ => {
                 let mut names = list(&all["standbys"]);
                 for fs in all["filesystems"].as_array().into_iter().flatten() {
-                    names.extend(fs["mdsmap"]["info"].as_object().into_iter().flatten().map(|(_, i)| name(i)));
+                    names
+                        .extend(fs["mdsmap"]["info"].as_object().into_iter().flatten().map(|(_, i)| name(i)));
                 }
                 names
             }

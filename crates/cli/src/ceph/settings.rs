@@ -35,7 +35,8 @@ pub fn take_options(words: Vec<String>) -> (Vec<(String, String)>, Vec<String>) 
                 None => (long.to_owned(), None),
             },
             (None, Some((short, name))) => {
-                let v = Some(word[short.len()..].trim_start_matches('=').to_owned()).filter(|v| !v.is_empty());
+                let v =
+                    Some(word[short.len()..].trim_start_matches('=').to_owned()).filter(|v| !v.is_empty());
                 ((*name).to_owned(), v)
             }
             (None, None) => {
@@ -43,7 +44,10 @@ pub fn take_options(words: Vec<String>) -> (Vec<(String, String)>, Vec<String>) 
                 continue;
             }
         };
-        let no = name.strip_prefix("no-").or(name.strip_prefix("no_")).filter(|n| Config::kind_of(n) == Some(Kind::Bool));
+        let no = name
+            .strip_prefix("no-")
+            .or(name.strip_prefix("no_"))
+            .filter(|n| Config::kind_of(n) == Some(Kind::Bool));
         match (Config::kind_of(&name), no) {
             (Some(Kind::Bool), _) => {
                 // A switch may have its value behind it.
@@ -89,9 +93,10 @@ impl Settings {
         }
         let (text, from) = match (self.config.str("key"), self.config.str("keyfile")) {
             (key, _) if !key.is_empty() => (key, "key".to_owned()),
-            (_, file) if !file.is_empty() => {
-                (std::fs::read_to_string(&file).with_context(|| format!("keyfile {file}"))?, format!("keyfile {file}"))
-            }
+            (_, file) if !file.is_empty() => (
+                std::fs::read_to_string(&file).with_context(|| format!("keyfile {file}"))?,
+                format!("keyfile {file}"),
+            ),
             _ => return Ok(Some(monc::conf::load_key(&self.config, &self.name)?)),
         };
         CryptoKey::from_base64(text.trim()).map(Some).map_err(|e| anyhow!("{from}: {e}"))
@@ -142,10 +147,17 @@ mod tests {
 
     #[test]
     fn options_of_the_configuration_are_taken_and_others_left_to_the_command() {
-        let (options, rest) = taken("-m 1.2.3.4 osd pool create x --pg-num 8 --keyring=/k -k/k2 --debug-ms 1 --log-to-stderr -- -m x");
-        assert_eq!(options, ["mon_host=1.2.3.4", "keyring=/k", "keyring=/k2", "debug-ms=1", "log-to-stderr=true"]);
+        let (options, rest) = taken(
+            "-m 1.2.3.4 osd pool create x --pg-num 8 --keyring=/k -k/k2 --debug-ms 1 --log-to-stderr -- -m x",
+        );
+        assert_eq!(
+            options,
+            ["mon_host=1.2.3.4", "keyring=/k", "keyring=/k2", "debug-ms=1", "log-to-stderr=true"]
+        );
         assert_eq!(rest, "osd pool create x --pg-num 8 -- -m x");
-        let (options, rest) = taken("--no-log-to-stderr --err-to-stderr false osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host");
+        let (options, rest) = taken(
+            "--no-log-to-stderr --err-to-stderr false osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host",
+        );
         assert_eq!(options, ["log-to-stderr=false", "err-to-stderr=false"]);
         assert_eq!(rest, "osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host");
     }

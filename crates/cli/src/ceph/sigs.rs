@@ -142,7 +142,9 @@ pub fn parse(json: &[u8]) -> Result<Vec<Command>, SigError> {
         if entry.get("avail").and_then(Value::as_str).is_some_and(|a| !a.contains("cli")) {
             continue;
         }
-        let Some(Value::Array(words)) = entry.get_mut("sig").map(Value::take) else { return Err(SigError::NoSig(tag)) };
+        let Some(Value::Array(words)) = entry.get_mut("sig").map(Value::take) else {
+            return Err(SigError::NoSig(tag));
+        };
         let sig: Option<Vec<Desc>> = words.into_iter().map(desc).collect();
         let Some(sig) = sig else { return Err(SigError::NoType(tag)) };
         let help = entry.get("help").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -185,7 +187,8 @@ pub fn literal(word: &str) -> Desc {
 }
 
 fn kind(name: &str, arg: impl Fn(&str) -> String) -> Kind {
-    let range = || -> Vec<String> { arg("range").split('|').filter(|s| !s.is_empty()).map(str::to_owned).collect() };
+    let range =
+        || -> Vec<String> { arg("range").split('|').filter(|s| !s.is_empty()).map(str::to_owned).collect() };
     match name {
         "CephInt" => Kind::Int(range().iter().filter_map(|s| values::int_in(s, 10)).collect()),
         "CephFloat" => Kind::Float(range().iter().filter_map(|s| values::float(s)).collect()),
@@ -300,7 +303,9 @@ impl Kind {
                 return Ok(within(n, range, i64::to_string)?.into());
             }
             Kind::Float(range) => {
-                let Some(f) = values::float(s) else { return wrong(format!("{s} doesn't represent a float")) };
+                let Some(f) = values::float(s) else {
+                    return wrong(format!("{s} doesn't represent a float"));
+                };
                 return Ok(within(f, range, |f| format!("{f:?}"))?.into());
             }
             Kind::Str(good) => {
@@ -382,7 +387,9 @@ fn ip_addr(s: &str) -> Result<String, ArgError> {
     let addr = match s.strip_prefix('[') {
         None => s,
         Some(rest) => {
-            let Some((addr, port)) = rest.split_once(']') else { return wrong(format!("{s} missing terminating ]")) };
+            let Some((addr, port)) = rest.split_once(']') else {
+                return wrong(format!("{s} missing terminating ]"));
+            };
             if let Some(p) = port.strip_prefix(':') {
                 match values::int_in(p, 10) {
                     None => return wrong(format!("{s}: bad port number")),
@@ -462,7 +469,8 @@ fn uuid(s: &str) -> Result<(), ArgError> {
     if hex.chars().count() != 32 {
         return wrong(format!("invalid UUID {s}: badly formed hexadecimal UUID string"));
     }
-    if values::int_in(&hex[..hex.len().min(16)], 16).is_none() || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if values::int_in(&hex[..hex.len().min(16)], 16).is_none() || !hex.bytes().all(|b| b.is_ascii_hexdigit())
+    {
         let what = values::quoted(&hex);
         return wrong(format!("invalid UUID {s}: invalid literal for int() with base 16: {what}"));
     }

@@ -85,7 +85,10 @@ fn the_target_is_read_off_the_first_words() {
 fn descriptions_that_are_none_are_refused_and_unknown_types_are_words() {
     assert_eq!(sigs::parse(b"[]"), Err(sigs::SigError::NotAnObject));
     assert_eq!(sigs::parse(b"{\"cmd000\": {}}"), Err(sigs::SigError::NoSig("cmd000".into())));
-    assert_eq!(sigs::parse(b"{\"cmd000\": {\"sig\": [{\"name\": \"x\"}]}}"), Err(sigs::SigError::NoType("cmd000".into())));
+    assert_eq!(
+        sigs::parse(b"{\"cmd000\": {\"sig\": [{\"name\": \"x\"}]}}"),
+        Err(sigs::SigError::NoType("cmd000".into()))
+    );
     let all = br#"{"cmd1000": {"sig": ["b"], "help": "h"}, "cmd999": {"sig": ["a", {"name": "x", "type": "CephNew"}], "help": "h"},
         "cmd001": {"sig": ["rest"], "avail": "rest"}}"#;
     let all = sigs::parse(all).unwrap();
@@ -97,7 +100,8 @@ fn descriptions_that_are_none_are_refused_and_unknown_types_are_words() {
 #[test]
 fn words_are_completed() {
     let commands = stock();
-    let of = |w: &[&str]| matcher::complete(&commands, &w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+    let of =
+        |w: &[&str]| matcher::complete(&commands, &w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
     assert_eq!(of(&["osd", "tr"]), ["tree", "tree-from"]);
     assert_eq!(of(&["osd", "pool", "get", "x", "pg_n"]), ["pg_num"]);
     assert!(of(&["o"]).contains(&"osd".to_owned()));
@@ -109,5 +113,8 @@ fn help_stands_in_two_columns() {
         "cmd001": {"sig": ["osd", "gone"], "help": "gone", "flags": 4}, "cmd002": {"sig": ["auth", "ls"], "help": "list authentication state"}}"#;
     let text = help::commands(&sigs::parse(all).unwrap(), "", 41);
     let want = "auth ls              list authentication\n                      state\nosd tree [<epoch:    print OSD tree\n int>]               \n";
-    assert_eq!(text.lines().map(str::trim_end).collect::<Vec<_>>(), want.lines().map(str::trim_end).collect::<Vec<_>>());
+    assert_eq!(
+        text.lines().map(str::trim_end).collect::<Vec<_>>(),
+        want.lines().map(str::trim_end).collect::<Vec<_>>()
+    );
 }

@@ -21,11 +21,8 @@ pub fn int(text: &str) -> Option<i64> {
 /// `int(text, radix)` for 10 and 16: leading zeros are allowed, and in base 16 a `0x`.
 pub fn int_in(text: &str, radix: u32) -> Option<i64> {
     let (negative, body) = sign(text.trim());
-    let body = if radix == 16 {
-        body.strip_prefix("0x").or(body.strip_prefix("0X")).unwrap_or(body)
-    } else {
-        body
-    };
+    let body =
+        if radix == 16 { body.strip_prefix("0x").or(body.strip_prefix("0X")).unwrap_or(body) } else { body };
     let n = i128::from_str_radix(&digits_of(body, radix)?, radix).ok()?;
     i64::try_from(if negative { -n } else { n }).ok()
 }
@@ -97,7 +94,16 @@ mod tests {
 
     #[test]
     fn integers_read_as_python_reads_them() {
-        for (text, want) in [("12", 12), (" -3 ", -3), ("+0x1F", 31), ("0o17", 15), ("0b11", 3), ("1_000", 1000), ("00", 0), ("0x_f", 15)] {
+        for (text, want) in [
+            ("12", 12),
+            (" -3 ", -3),
+            ("+0x1F", 31),
+            ("0o17", 15),
+            ("0b11", 3),
+            ("1_000", 1000),
+            ("00", 0),
+            ("0x_f", 15),
+        ] {
             assert_eq!(int(text), Some(want), "{text}");
         }
         for text in ["", "-", "012", "1__0", "_1", "1_", "0x", "1.0", "ten", "99999999999999999999", "é"] {
@@ -108,8 +114,14 @@ mod tests {
 
     #[test]
     fn floats_read_as_python_reads_them() {
-        assert_eq!((float("1"), float(".5"), float("1."), float("1e3")), (Some(1.0), Some(0.5), Some(1.0), Some(1000.0)));
-        assert_eq!((float("1_0.5"), float("1_.5"), float("x"), float(""), float("nan")), (Some(10.5), None, None, None, None));
+        assert_eq!(
+            (float("1"), float(".5"), float("1."), float("1e3")),
+            (Some(1.0), Some(0.5), Some(1.0), Some(1000.0))
+        );
+        assert_eq!(
+            (float("1_0.5"), float("1_.5"), float("x"), float(""), float("nan")),
+            (Some(10.5), None, None, None, None)
+        );
     }
 
     #[test]
