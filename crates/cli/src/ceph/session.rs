@@ -184,7 +184,7 @@ impl Session {
             let map = loop {
                 let map = self.monitors.map("mgrmap", |m| m.mgr.clone()).await;
                 if name.is_some_and(|n| !n.is_empty() && n != map.active_name) {
-                    return failed(Errno::ENOENT);
+                    return failed(Errno::ENXIO);
                 }
                 if map.active_gid != 0 && !map.active_addrs.0.is_empty() {
                     break map;
