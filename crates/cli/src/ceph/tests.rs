@@ -103,7 +103,7 @@ fn words_are_completed() {
     let of =
         |w: &[&str]| matcher::complete(&commands, &w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
     assert_eq!(of(&["osd", "tr"]), ["tree", "tree-from"]);
-    assert_eq!(of(&["osd", "pool", "get", "x", "pg_n"]), ["pg_num"]);
+    assert_eq!(of(&["osd", "crush", "tunables", "bob"]), ["bobtail"]);
     assert!(of(&["o"]).contains(&"osd".to_owned()));
 }
 
