@@ -93,6 +93,8 @@ pub fn maps() -> Vec<Vec<u8>> {
         (0..).zip(names).flat_map(|(n, name)| with_first(&[n], golden("types", name))).collect();
     out.extend(with_first(&[13], golden("types", "MDSMap/")));
     out.extend(with_first(&[14], golden("types", "Filesystem/")));
+    out.extend(with_first(&[16], golden("types", "PGMapDigest/")));
+    out.extend(with_first(&[17], golden("types", "ProgressEvent/")));
     out.extend((0..crate::targets::MAPS as u8).map(|n| [&[n], [1u8; 64].as_slice()].concat()));
     out
 }

@@ -3,7 +3,7 @@
 //! Where a checksum would turn every changed input away, the target repairs it first, as an attacker would.
 
 use crate::class_context::MemoryObject;
-use crate::samples;
+use crate::{rebuild, samples};
 use bytes::Bytes;
 use denc::{Decode, Encode, Features};
 use messages::{Message, MsgHeader, Payload};
@@ -14,65 +14,101 @@ pub struct Target {
     /// Name on the command line.
     pub name: &'static str,
     /// Runs one input; a panic is a finding.
-    pub run: fn(&[u8]),
+    pub run: Run,
     /// Inputs to start from.
     pub samples: fn() -> Vec<Vec<u8>>,
 }
+
+/// How an input is run, and how it is known which are new: those are changed further.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// By what is allocated (a decoder's way through its input shows in that).
+    Quiet(fn(&[u8])),
+    /// By what the target says happened: numbers of its own, few for each input.
+    Telling(fn(&[u8]) -> Vec<u64>),
+}
+impl Run {
+    /// Runs one input.
+    pub fn call(self, data: &[u8]) -> Vec<u64> {
+        match self {
+            Run::Quiet(f) => {
+                f(data);
+                Vec::new()
+            }
+            Run::Telling(f) => f(data),
+        }
+    }
+}
+use Run::{Quiet, Telling};
 
 /// All targets, in the order of the layers.
 pub const ALL: &[Target] = &[
     Target {
         name: "frames",
-        run: msgr::fuzz::fuzz_frames,
+        run: Quiet(msgr::fuzz::fuzz_frames),
         samples: || samples::with_first(&[0, 1], samples::streams()),
     },
-    Target { name: "v2_server", run: msgr::fuzz::fuzz_v2_server, samples: samples::streams },
-    Target { name: "v2_client", run: msgr::fuzz::fuzz_v2_client, samples: samples::streams },
+    Target { name: "v2_server", run: Quiet(msgr::fuzz::fuzz_v2_server), samples: samples::streams },
+    Target { name: "v2_client", run: Quiet(msgr::fuzz::fuzz_v2_client), samples: samples::streams },
     Target {
         name: "v1_server",
-        run: msgr::fuzz::fuzz_v1_server,
+        run: Quiet(msgr::fuzz::fuzz_v1_server),
         samples: || samples::with_first(&[0, 1], samples::streams()),
     },
-    Target { name: "v1_client", run: msgr::fuzz::fuzz_v1_client, samples: samples::streams },
-    Target { name: "cephx_decoders", run: cephx::fuzz::fuzz_decoders, samples: samples::cephx },
-    Target { name: "cephx_text", run: cephx::fuzz::fuzz_text, samples: samples::texts },
-    Target { name: "cephx_server", run: cephx::fuzz::fuzz_server_exchange, samples: samples::cephx },
-    Target { name: "cephx_client", run: cephx::fuzz::fuzz_client_exchange, samples: samples::cephx },
-    Target { name: "messages", run: messages::fuzz::fuzz_message, samples: samples::messages },
-    Target { name: "pg_messages", run: pg_message, samples: samples::pg_messages },
-    Target { name: "maps", run: maps, samples: samples::maps },
-    Target { name: "osdmap", run: types::osdmap::fuzz_osdmap, samples: || samples::osdmaps("full.") },
+    Target { name: "v1_client", run: Quiet(msgr::fuzz::fuzz_v1_client), samples: samples::streams },
+    Target { name: "cephx_decoders", run: Quiet(cephx::fuzz::fuzz_decoders), samples: samples::cephx },
+    Target { name: "cephx_text", run: Quiet(cephx::fuzz::fuzz_text), samples: samples::texts },
+    Target { name: "cephx_server", run: Quiet(cephx::fuzz::fuzz_server_exchange), samples: samples::cephx },
+    Target { name: "cephx_client", run: Quiet(cephx::fuzz::fuzz_client_exchange), samples: samples::cephx },
+    Target { name: "messages", run: Quiet(messages::fuzz::fuzz_message), samples: samples::messages },
+    Target { name: "pg_messages", run: Quiet(pg_message), samples: samples::pg_messages },
+    Target { name: "maps", run: Quiet(maps), samples: samples::maps },
+    Target { name: "osdmap", run: Quiet(types::osdmap::fuzz_osdmap), samples: || samples::osdmaps("full.") },
     Target {
         name: "incremental",
-        run: types::osdmap::fuzz_incremental,
+        run: Quiet(types::osdmap::fuzz_incremental),
         samples: || samples::osdmaps("inc."),
     },
-    Target { name: "crush", run: crush::fuzz::fuzz_crush_map, samples: samples::crush },
+    Target { name: "crush", run: Quiet(crush::fuzz::fuzz_crush_map), samples: samples::crush },
     Target {
         name: "mon_reports",
-        run: mon_core::fuzz::fuzz_reports,
+        run: Quiet(mon_core::fuzz::fuzz_reports),
         samples: mon_core::fuzz::report_samples,
     },
-    Target { name: "mon_commands", run: mon_core::fuzz::fuzz_commands, samples: mon_core::fuzz::samples },
-    Target { name: "mon_peers", run: mon_core::wire::fuzz, samples: mon_core::wire::samples },
-    Target { name: "mon_records", run: mon_records, samples: mon_core::wire::samples },
-    Target { name: "osd_ops", run: osd_ops::fuzz::fuzz_ops, samples: samples::osd_ops },
+    Target {
+        name: "mon_commands",
+        run: Telling(mon_core::fuzz::fuzz_commands),
+        samples: mon_core::fuzz::samples,
+    },
+    Target {
+        name: "mon_manager",
+        run: Quiet(mon_core::fuzz_manager::fuzz_manager),
+        samples: mon_core::fuzz_manager::samples,
+    },
+    Target { name: "mon_peers", run: Quiet(mon_core::wire::fuzz), samples: mon_core::wire::samples },
+    Target { name: "mon_records", run: Quiet(mon_records), samples: mon_core::wire::samples },
+    Target { name: "rebuild", run: Telling(rebuild::run), samples: rebuild::samples },
+    Target { name: "osd_ops", run: Quiet(osd_ops::fuzz::fuzz_ops), samples: samples::osd_ops },
     Target {
         name: "osd_metadata",
-        run: osd_ops::fuzz::fuzz_metadata,
+        run: Quiet(osd_ops::fuzz::fuzz_metadata),
         samples: || samples::golden("osd-ops", ""),
     },
-    Target { name: "classes", run: classes, samples: samples::class_calls },
-    Target { name: "transactions", run: transactions, samples: samples::transactions },
-    Target { name: "journal", run: journal_record, samples: samples::journal_bodies },
+    Target { name: "classes", run: Quiet(classes), samples: samples::class_calls },
+    Target { name: "transactions", run: Quiet(transactions), samples: samples::transactions },
+    Target { name: "journal", run: Quiet(journal_record), samples: samples::journal_bodies },
     Target {
         name: "journal_raw",
-        run: store_core::fuzz::fuzz_journal_record,
+        run: Quiet(store_core::fuzz::fuzz_journal_record),
         samples: samples::store_writes,
     },
-    Target { name: "superblock", run: superblock, samples: samples::store_writes },
-    Target { name: "index_page", run: store_core::fuzz::fuzz_page, samples: samples::store_writes },
-    Target { name: "index_values", run: store_core::fuzz::fuzz_values, samples: samples::store_writes },
+    Target { name: "superblock", run: Quiet(superblock), samples: samples::store_writes },
+    Target { name: "index_page", run: Quiet(store_core::fuzz::fuzz_page), samples: samples::store_writes },
+    Target {
+        name: "index_values",
+        run: Quiet(store_core::fuzz::fuzz_values),
+        samples: samples::store_writes,
+    },
 ];
 
 /// What decodes must encode to something that decodes to the same.
@@ -84,7 +120,7 @@ fn round_trip<T: Decode + Encode>(data: &Bytes) {
 }
 
 /// Kinds of map that [`maps`] knows; the first byte of its input chooses.
-pub const MAPS: usize = 17;
+pub const MAPS: usize = 19;
 
 fn maps(data: &[u8]) {
     let Some((&kind, rest)) = data.split_first() else { return };
@@ -106,6 +142,8 @@ fn maps(data: &[u8]) {
         13 => round_trip::<types::mdsmap::MdsMap>(&b),
         14 => round_trip::<types::fsmap::Filesystem>(&b),
         15 => round_trip::<types::fsmap::FsMapUser>(&b),
+        16 => round_trip::<types::pgdigest::PgMapDigest>(&b),
+        17 => round_trip::<types::pgdigest::ProgressEvent>(&b),
         _ => round_trip::<types::IntervalSet>(&b),
     }
 }
@@ -202,7 +240,7 @@ mod tests {
         for t in ALL {
             let samples = (t.samples)();
             assert!(!samples.is_empty(), "{} starts from nothing", t.name);
-            samples.iter().for_each(|s| (t.run)(s));
+            samples.iter().for_each(|s| drop(t.run.call(s)));
         }
     }
 

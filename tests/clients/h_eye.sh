@@ -20,10 +20,10 @@ wait_for 30 "no round: $(ceph time-sync-status)" synced
 ceph time-sync-status | json 'all(set(v) == {"skew", "latency", "health"} and v["health"] == "HEALTH_OK" for v in d["time_skew_status"].values()), d["timechecks"]["round"] % 2' | grep -qx 'True 0' || die "$(ceph time-sync-status)"
 say "the monitors' stores: room and size"
 wait_for 60 "not healthy" healthy
-ceph config set mon mon_data_avail_warn 100; ceph config set mon mon_data_size_warn 1
+ceph tell "mon.*" config set mon_data_avail_warn 100 >/dev/null; ceph config set mon mon_data_size_warn 1 # (ceph.conf, which says 2, goes before the central configuration)
 wait_for 30 "not told of" raised "MON_DISK_LOW: mons a,b,c are low on available space"; grep -qE '^ +mon.b has [0-9]+% avail' "$T/health" || die "$(cat "$T/health")"
 grep -q "MON_DISK_BIG: mons a,b,c are using a lot of disk space" "$T/health" && grep -qE '^ +mon.c is .* >= mon_data_size_warn \(1 B\)' "$T/health" || die "$(cat "$T/health")"
-ceph config rm mon mon_data_avail_warn; ceph config rm mon mon_data_size_warn
+ceph tell "mon.*" config unset mon_data_avail_warn >/dev/null; ceph config rm mon mon_data_size_warn
 wait_for 60 "still there" healthy
 say "requests that hang are slow, and are told of until they are done"
 ceph osd pool create p 32 >/dev/null 2>&1; ceph osd pool application enable p rados >/dev/null 2>&1

@@ -159,6 +159,35 @@ fn check_sources(root: &Path, problems: &mut Vec<String>) {
     }
 }
 
+/// Options of which the table says that a change has an effect at once, and that no code reads: to set them would be a success that is none.
+fn check_options(root: &Path, problems: &mut Vec<String>) {
+    const TABLE: &str = "crates/runtime/src/options.rs";
+    let Ok(table) = fs::read_to_string(root.join(TABLE)) else {
+        return problems.push(format!("{TABLE} is not there"));
+    };
+    let live = |l: &str| {
+        let name = l.trim_start().strip_prefix('"')?.split('"').next()?;
+        (l.matches('"').count() >= 6 && l.contains("\" live \"")).then(|| name.to_owned())
+    };
+    let mut unread: Vec<String> = table.lines().filter_map(live).collect();
+    if unread.is_empty() {
+        problems.push(format!("{TABLE}: no option is live: has its form changed?"));
+    }
+    let mut files = Vec::new();
+    sources(&root.join("crates"), &mut files);
+    for path in
+        files.iter().filter(|p| !p.ends_with("options.rs") && p.components().any(|c| c.as_os_str() == "src"))
+    {
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        for (_, line) in code_lines(&text) {
+            unread.retain(|name| !line.contains(&format!("\"{name}\"")));
+        }
+    }
+    for name in unread {
+        problems.push(format!("{TABLE}: {name} is called live, but nothing reads it"));
+    }
+}
+
 fn licence_allowed(expr: &str) -> bool {
     // SPDX expressions as crates write them: `A OR B`, `A AND B`, old `A/B`, parentheses.
     let flat = expr.replace(['(', ')'], "").replace('/', " OR ");
@@ -193,6 +222,7 @@ pub fn problems() -> Vec<String> {
     let mut problems = Vec::new();
     check_manifests(&root, &mut problems);
     check_sources(&root, &mut problems);
+    check_options(&root, &mut problems);
     check_licences(&mut problems);
     problems
 }

@@ -76,6 +76,7 @@ fn need(kind: u16) -> Option<(&'static str, u8)> {
         | kinds::OSD_PG_READY_TO_MERGE => ("osd", X),
         kinds::OSD_PG_CREATED => ("pg", W),
         kinds::MDS_BEACON | kinds::MDS_OFFLOAD_TARGETS => ("mds", X),
+        kinds::MGR_BEACON | kinds::MON_MGR_REPORT => ("mgr", X),
         kinds::MON_GET_PURGED_SNAPS => ("osd", R),
         kinds::GET_CONFIG => ("", 0),
         _ => return None,
@@ -84,6 +85,10 @@ fn need(kind: u16) -> Option<(&'static str, u8)> {
 
 fn is_osd(p: &Peer) -> bool {
     p.entity.strip_prefix("osd.").is_some_and(|id| id.parse::<i32>().is_ok())
+}
+
+fn is_mgr(p: &Peer) -> bool {
+    p.entity.starts_with("mgr.")
 }
 
 /// Messages at the manager's listener.
@@ -111,6 +116,7 @@ pub fn message(p: &Peer, kind: u16) -> Verdict {
             login
                 || (p.authenticated
                     && (!osd_only || is_osd(p))
+                    && (!matches!(kind, kinds::MGR_BEACON | kinds::MON_MGR_REPORT) || is_mgr(p))
                     && need(kind).is_some_and(|(service, op)| {
                         op == 0 || mon_capable(p, service, "", &BTreeMap::new(), op)
                     }))
@@ -119,8 +125,9 @@ pub fn message(p: &Peer, kind: u16) -> Verdict {
     if ok { Verdict::Allow } else { Verdict::Ignore }
 }
 
-/// What each subscription needs; a name that ends with `*` stands for all that begin so, and what is not here is refused (`kv:` too,
-/// by which stock's managers read the key store: CVE-2026-50152).
+/// What each subscription needs; a name that ends with `*` stands for all that begin so, the first one counts, and what is not here is
+/// refused. `kv:PREFIX`, by which managers read the key store, needs the right to read keys (CVE-2026-50152), and the configuration
+/// under it that to set options, whose values may be secret.
 pub const SUBSCRIPTIONS: &[(&str, &str, u8)] = &[
     // Everyone who is logged in needs these to work at all, as with stock.
     ("monmap", "", 0),
@@ -135,6 +142,8 @@ pub const SUBSCRIPTIONS: &[(&str, &str, u8)] = &[
     ("servicemap", "mgr", R),
     ("mgrdigest", "mgr", W),
     ("log-*", "log", R),
+    ("kv:config/*", "config", R | W),
+    ("kv:*", "config-key", R),
 ];
 
 /// The check of every subscription.

@@ -3,6 +3,8 @@
 //! Records are keyed `who[/mask]/option` like stock's store. Precedence: global, type, type.id; a mask (`host:`, `class:`) is more
 //! specific than none at the same level.
 
+use crate::core::MonCore;
+use crate::event::MonEffect;
 use crate::kv::{Batch, Kv, num_key};
 use crate::table::Table;
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
@@ -48,7 +50,7 @@ impl Decode for Change {
 }
 
 /// A number as options have it: sizes may end with a unit.
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[digits.len()..].trim_end_matches(['i', 'B']) {
@@ -60,21 +62,20 @@ fn number(text: &str) -> Option<f64> {
         _ => return None,
     };
     let v = digits.trim().parse::<f64>().ok().filter(|v| v.is_finite())?;
-    Some(v * 1024f64.powi(unit))
+    Some(v * 1024f64.powi(unit)).filter(|v| v.is_finite())
 }
 
-impl crate::core::MonCore {
-    /// An option of this monitor as a number: as it was set while running, from the cluster's configuration, else from its own, else stock's default.
-    pub(crate) fn live_num(&self, name: &str) -> f64 {
-        let central = self.config.effective(&format!("mon.{}", self.name()), "", "");
-        let own = || number(&self.cfg.opt(name));
-        if self.overridden.contains(name)
-            && let Some(n) = own()
-        {
-            return n;
+impl MonCore {
+    /// Takes in what the central configuration says to this monitor.
+    pub(crate) fn read_central(&mut self) {
+        let host = self.members.get(self.name()).and_then(|m| m.metadata.get("hostname"));
+        let host = host.cloned().unwrap_or_default();
+        let all = self.config.effective(&format!("mon.{}", self.name()), &host, "");
+        let central: BTreeMap<String, String> = all.into_iter().map(|(k, (_, v))| (k, v)).collect();
+        if central != self.cfg.central {
+            self.cfg.central.clone_from(&central);
+            self.effects.push(MonEffect::Central(central));
         }
-        let default = || crate::options::find(name).and_then(|o| number(o.default));
-        central.get(name).and_then(|v| number(&v.1)).or_else(own).or_else(default).unwrap_or(0.0)
     }
 }
 

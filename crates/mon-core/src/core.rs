@@ -12,7 +12,7 @@
 use crate::auth::AuthMon;
 use crate::authz;
 use crate::commands;
-use crate::config::ConfigMon;
+use crate::config::{ConfigMon, number};
 use crate::done::{Answer, Asked, DoneLog};
 use crate::event::{LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::health::HealthMon;
@@ -22,6 +22,8 @@ use crate::log::LogMon;
 use crate::looks::Looks;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
+use crate::mgrstat::MgrStat;
+use crate::mgrsubs::KvVersions;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -32,7 +34,7 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
@@ -41,6 +43,19 @@ use types::{EntityName, EntityType, Fsid, Utime};
 
 /// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
 const DEFERRED_MAX: usize = 20_000;
+
+/// Bytes of what a daemon says of itself, in names and values; one that says more is not listened to.
+const SELF_MAX: usize = 64 << 10;
+
+/// Bytes of names and values.
+pub(crate) fn bytes_of(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(k, v)| k.len() + v.len()).sum()
+}
+
+/// True when a daemon says more of itself than anyone needs to know.
+pub(crate) fn says_too_much(texts: &BTreeMap<String, String>) -> bool {
+    bytes_of(texts) > SELF_MAX
+}
 
 /// What goes into one proposal comes from messages of so many bytes in all, or from a single one. One whose change turns out too large
 /// for the log is so refused alone, and never with it what others asked for.
@@ -53,6 +68,11 @@ pub struct MonConfig {
     pub name: String,
     /// Options by name, from the configuration file and the command line.
     pub options: BTreeMap<String, String>,
+    /// Those that go before the central configuration, as with stock: the file's, the command line's, and what was set while running; the value of
+    /// each such source under stock's number for it (`CONF_*`).
+    pub layers: BTreeMap<String, BTreeMap<i32, String>>,
+    /// What the central configuration says to this monitor; kept by the core.
+    pub central: BTreeMap<String, String>,
     /// Version text of `ceph versions` and `version`.
     pub version: String,
     /// Login policy.
@@ -62,20 +82,30 @@ pub struct MonConfig {
 impl MonConfig {
     /// An option as text: what was configured, else stock's default.
     pub fn opt(&self, name: &str) -> String {
-        match self.options.get(name) {
+        let central = self.central.get(name).filter(|_| !self.layers.contains_key(name));
+        match central.or_else(|| self.options.get(name)) {
             Some(v) => v.clone(),
             None => crate::options::find(name).map_or_else(String::new, |o| o.default.to_owned()),
         }
     }
-    /// An option as a number.
+    /// An option as a number; stock's default when what was configured is none.
     pub fn num(&self, name: &str) -> f64 {
-        self.opt(name).trim().parse().unwrap_or(0.0)
+        let default = || crate::options::find(name).and_then(|o| number(o.default));
+        number(&self.opt(name)).or_else(default).unwrap_or(0.0)
+    }
+    /// An option as a time.
+    pub fn secs(&self, name: &str) -> Duration {
+        Duration::from_secs_f64(self.num(name).clamp(0.0, SECONDS_MAX))
     }
     /// An option as a switch.
     pub fn flag(&self, name: &str) -> bool {
-        matches!(self.opt(name).as_str(), "true" | "1" | "yes" | "on")
+        let text = self.opt(name).trim().to_ascii_lowercase();
+        matches!(text.as_str(), "true" | "yes" | "on") || text.parse::<i64>().is_ok_and(|n| n != 0)
     }
 }
+
+/// No option is a longer time than this.
+const SECONDS_MAX: f64 = 1e9;
 
 /// A monitor that cannot answer for so long lets its clients go to another one.
 const UNSERVED_MAX: Duration = Duration::from_millis(2500);
@@ -117,6 +147,12 @@ pub struct MonCore {
     pub(crate) log: LogMon,
     pub(crate) health: HealthMon,
     pub(crate) mgr: MgrMon,
+    pub(crate) mgrstat: MgrStat,
+    pub(crate) kv_versions: KvVersions,
+    /// When digests for external managers were sent last.
+    pub(crate) digests_sent: Utime,
+    /// `get_command_descriptions` where the manager is an external one, until its commands change.
+    pub(crate) described: Option<Bytes>,
     pub(crate) mds: MdsMon,
     pub(crate) mon_metadata: Table<BTreeMap<String, String>>,
     pub(crate) done: DoneLog,
@@ -152,8 +188,6 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
-    /// Options that were set while running (`injectargs`, `tell config set`).
-    pub(crate) overridden: BTreeSet<String>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -196,7 +230,11 @@ impl MonCore {
             config_key: Table::load("config-key/", &kv),
             log: LogMon::load(&kv),
             health: HealthMon::load(&kv),
-            mgr: MgrMon::load(&kv),
+            mgr: MgrMon::load(&kv, now),
+            mgrstat: MgrStat::load(&kv),
+            kv_versions: KvVersions::default(),
+            digests_sent: Utime::ZERO,
+            described: None,
             mds: MdsMon::load(&kv, now),
             mon_metadata: Table::load("mon/metadata/", &kv),
             done: DoneLog::load(&kv),
@@ -224,7 +262,6 @@ impl MonCore {
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
-            overridden: BTreeSet::new(),
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -233,6 +270,9 @@ impl MonCore {
             cfg,
         };
         core.osd_committed();
+        core.read_central();
+        core.follow_manager();
+        core.kv_restarted();
         Ok(core)
     }
 
@@ -275,6 +315,10 @@ impl MonCore {
     /// The auth service, to take global ids.
     pub fn auth_mut(&mut self) -> &mut AuthMon {
         &mut self.auth
+    }
+    /// What the central configuration says to this monitor.
+    pub fn central(&self) -> &BTreeMap<String, String> {
+        &self.cfg.central
     }
     /// Name of this monitor.
     pub fn name(&self) -> &str {
@@ -338,10 +382,10 @@ impl MonCore {
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
             MonEvent::NeedGlobalIds => self.ask_for_global_ids(),
             MonEvent::PendingKeyUsed(used) => self.pending_key_used(used),
-            MonEvent::OptionChanged { name, value, overridden } => {
-                match overridden {
-                    true => drop(self.overridden.insert(name.clone())),
-                    false => drop(self.overridden.remove(&name)),
+            MonEvent::OptionChanged { name, value, layers } => {
+                match layers.is_empty() {
+                    true => drop(self.cfg.layers.remove(&name)),
+                    false => drop(self.cfg.layers.insert(name.clone(), layers)),
                 }
                 self.cfg.options.insert(name, value);
             }
@@ -398,6 +442,10 @@ impl MonCore {
                 let line = format!("ignoring {what} from {} ({})", s.peer.entity, s.peer.name);
                 return self.effects.push(MonEffect::Log(LogLevel::Debug, line));
             }
+        }
+        if s.peer.role == Role::Mgr && self.mgr.external {
+            // Whoever comes here has an old map.
+            return self.effects.push(MonEffect::Close(id));
         }
         // What is told to this very daemon concerns nobody else.
         let told = msg.header.kind == kinds::COMMAND && s.peer.role == Role::Mon;
@@ -469,6 +517,8 @@ impl MonCore {
             | kinds::OSD_PG_READY_TO_MERGE
             | kinds::MDS_BEACON
             | kinds::MDS_OFFLOAD_TARGETS
+            | kinds::MGR_BEACON
+            | kinds::MON_MGR_REPORT
             | kinds::LOG => true,
             _ => false,
         }
@@ -553,6 +603,7 @@ impl MonCore {
             || self.log.entries.is_dirty()
             || self.health.is_dirty()
             || self.mgr.is_dirty()
+            || self.mgrstat.is_dirty()
             || self.mds.is_dirty()
             || self.mon_metadata.is_dirty()
             || self.monmap.is_dirty()
@@ -589,6 +640,7 @@ impl MonCore {
         self.log.stage(&mut batch);
         self.health.stage(&mut batch);
         self.mgr.stage(&mut batch);
+        self.mgrstat.stage(&mut batch);
         self.mds.stage(&mut batch, self.now);
         self.mon_metadata.stage(&mut batch);
         self.monmap.stage(&mut batch);
@@ -651,14 +703,15 @@ impl MonCore {
         self.config_key.commit(&p.batch);
         let entries = self.log.commit(&p.batch);
         self.health.commit(&p.batch);
-        let mgr = self.mgr.commit(&p.batch);
+        let mgr = self.mgr.commit(&p.batch, self.now);
+        let report = self.mgrstat.commit(&p.batch);
         let mds = self.mds.commit(&p.batch, self.now);
         self.mon_metadata.commit(&p.batch);
         let monmap = self.monmap.commit(&p.batch);
         self.done.commit(&p.batch);
         if osd {
             self.map_changed = self.now;
-            if let Some(before) = &map_before {
+            if let Some(before) = map_before.as_ref().filter(|_| !self.mgr.external) {
                 commands::progress_map_changed(self, before);
             }
             self.osd_committed();
@@ -667,15 +720,29 @@ impl MonCore {
         if auth {
             self.effects.push(MonEffect::AuthChanged);
         }
+        if mgr || report {
+            self.follow_manager();
+        }
         if self.quorum.leads && !self.mgr.map.available {
             // It waited for global ids.
             self.mgr_tick();
         }
         if config {
+            self.read_central();
             self.publish_config();
         }
+        self.kv_committed(&p.batch);
         if mgr {
+            self.described = None;
             self.publish_mgrmap();
+            if self.quorum.leads && self.mgr.external {
+                let text = format!("mgrmap e{}: {}", self.mgr.map.epoch, commands::manager_line(self));
+                self.clog("cluster", LogPrio::DEBUG, text);
+            }
+            self.end_manager_sessions();
+        }
+        if report {
+            self.publish_servicemap();
         }
         if mds {
             self.publish_fsmap();
@@ -741,12 +808,13 @@ impl MonCore {
         }
         // Whoever comes now needs other maps than those who were told of the last change.
         self.osd.made.clear();
-        if self.now.since(self.last_sample) >= Duration::from_secs(2) {
+        if self.now.since(self.last_sample) >= Duration::from_secs(2) && !self.mgr.external {
             self.last_sample = self.now;
             self.pgmap.sample(self.now);
             self.slow_disks_tick();
         }
         self.looks_tick();
+        self.digests_tick();
         if self.in_flight.is_some() {
             return;
         }
@@ -756,8 +824,10 @@ impl MonCore {
         self.mgr_tick();
         self.osd_tick();
         self.mds_tick();
-        commands::balancer_tick(self);
-        commands::progress_tick(self);
+        if !self.mgr.external {
+            commands::balancer_tick(self);
+            commands::progress_tick(self);
+        }
         self.health_tick();
         self.expire_sessions();
     }

@@ -2,10 +2,12 @@
 
 use crate::authz;
 use crate::commands::{self, Ctx};
-use crate::core::{AfterCommit, MonCore};
+use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::Asked;
 use crate::event::{MonEffect, Role, SessionId};
+use crate::mgrbeacon::BEACON_MAX;
 use crate::mgrmon::{Daemon, DaemonConfig};
+use crate::mgrsubs::DIGEST;
 use crate::session::SUBS_MAX;
 use denc::DencError;
 use messages::{
@@ -48,6 +50,10 @@ impl MonCore {
             kinds::OSD_PG_CREATED => self.osd_pg_created(id, msg.decode()?),
             kinds::MDS_BEACON => self.mds_beacon(id, msg.decode()?),
             kinds::MDS_OFFLOAD_TARGETS => self.mds_load_targets(msg.decode()?, id),
+            kinds::MGR_BEACON if msg.front.len() <= BEACON_MAX => self.mgr_beacon(id, msg.decode()?),
+            kinds::MON_MGR_REPORT if !self.report_is_too_large(msg.len()) => {
+                self.mon_mgr_report(id, msg.decode()?)?
+            }
             kinds::MON_GET_PURGED_SNAPS => self.get_purged_snaps(id, msg.decode()?, msg.header.tid),
             kinds::MGR_OPEN => self.mgr_open(id, msg.decode()?),
             kinds::MGR_REPORT => self.mgr_report(id, msg.decode()?),
@@ -89,12 +95,18 @@ impl MonCore {
         }
         for what in allowed {
             match what.as_str() {
+                DIGEST => {
+                    let item = m.what.get(DIGEST).copied().unwrap_or_default();
+                    self.digest_subscribed(id, item);
+                }
                 "monmap" => self.check_monmap_sub(id),
                 "config" => self.check_config_sub(id, true),
                 "mgrmap" => self.check_mgrmap_sub(id),
                 "osdmap" => self.check_osdmap_sub(id),
                 "osd_pg_creates" => self.check_pg_creates_sub(id),
+                "servicemap" => self.check_servicemap_sub(id),
                 w if w.starts_with("log-") => self.send_newest_log(id),
+                w if w.starts_with("kv:") => self.check_kv_sub(id, w),
                 w => self.check_fsmap_sub(id, w),
             }
         }
@@ -135,6 +147,22 @@ impl MonCore {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.check_mgrmap_sub(id);
+        }
+    }
+
+    pub(crate) fn publish_servicemap(&mut self) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.check_servicemap_sub(id);
+        }
+    }
+
+    /// Where the role is an external manager's, nobody is served on our own listener.
+    pub(crate) fn end_manager_sessions(&mut self) {
+        if self.mgr.external {
+            let ours = self.sessions.values().filter(|s| s.peer.role == Role::Mgr);
+            let ids: Vec<SessionId> = ours.map(|s| s.id).collect();
+            self.effects.extend(ids.into_iter().map(MonEffect::Close));
         }
     }
 
@@ -276,10 +304,8 @@ impl MonCore {
 
     fn mon_command(&mut self, id: SessionId, m: MMonCommand, tid: u64) {
         let Some(ctx) = self.ctx(id, m.data.clone()) else { return };
-        if m.fsid != self.fsid() && !m.fsid.is_zero() {
-            return;
-        }
-        let (out, wait) = commands::run(self, &m.cmd, &ctx);
+        let ours = m.fsid == self.fsid() || m.fsid.is_zero();
+        let (out, wait) = if ours { commands::run(self, &m.cmd, &ctx) } else { commands::wrong_fsid() };
         let version = self.version();
         let r = MMonCommandAck {
             paxos: PaxosHeader::new(version),
@@ -443,6 +469,9 @@ impl MonCore {
             name => format!("{name}.{}", m.daemon_name),
         };
         let (metadata, status) = m.service_daemon.clone().unwrap_or_default();
+        if says_too_much(&metadata) || says_too_much(&status) {
+            return self.effects.push(MonEffect::Close(id));
+        }
         let config = DaemonConfig::read(&m.config).unwrap_or_default();
         let d = Daemon { name, metadata, service, status, since: self.now, gid, config, ..Daemon::default() };
         self.mgr.daemons.insert(id, d);
@@ -473,7 +502,7 @@ impl MonCore {
         if let Some(osd) = osd {
             self.slow_disks.take(OsdId(osd), &d.counters, now);
         }
-        if let Some(status) = m.daemon_status {
+        if let Some(status) = m.daemon_status.filter(|s| !says_too_much(s)) {
             d.status = status;
         }
         const SLOW_OPS: u8 = 0;

@@ -194,10 +194,10 @@ pub enum MonEvent {
     OptionChanged {
         /// Its name.
         name: String,
-        /// The value in force.
+        /// The value, but for what the central configuration says.
         value: String,
-        /// It was set while running: it goes before the cluster's configuration.
-        overridden: bool,
+        /// Where it comes from, if it goes before the central configuration (see [`crate::MonConfig::layers`]).
+        layers: BTreeMap<i32, String>,
     },
 }
 
@@ -229,6 +229,8 @@ pub enum MonEffect {
     Expel(String),
     /// The monitor map changed: addresses and ranks.
     MonmapChanged,
+    /// The central configuration says this to us now.
+    Central(BTreeMap<String, String>),
     /// A line for the log file.
     Log(LogLevel, String),
     /// The answer of a local command.

@@ -3,7 +3,7 @@
 //! Bytes choose a command of the table and, for each of its parameters, a value from a list of likely and unlikely ones, so that most
 //! inputs get past the first checks; a command may also be raw text.
 
-use crate::commands::{FLAG_MGR, signatures};
+use crate::commands::{FLAG_MGR, signature, signatures};
 use crate::event::Role;
 use crate::testing::{Disk, World};
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use denc::{Encoder, Features};
 use messages::mgr::PerfCounterType;
 use messages::{MMgrReport, Message, MsgHeader, kinds};
 use serde_json::{Map, Value};
+use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 use types::Utime;
 
@@ -242,8 +243,48 @@ fn disk() -> Disk {
     made.clone()
 }
 
-/// Runs the commands of one input.
-pub fn fuzz_commands(data: &[u8]) {
+/// What one step came to, as a number: the same for all steps of which nothing more would be learned.
+fn look(what: &impl Hash) -> u64 {
+    let mut h = Fnv(0xcbf2_9ce4_8422_2325);
+    what.hash(&mut h);
+    h.finish()
+}
+
+/// FNV-1a: the same in each run, as the standard's need not be.
+struct Fnv(u64);
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Kinds of status text that are told apart for each command and code.
+const TEXTS: u64 = 16;
+
+/// Of a command: which one, with which parameters, its code, and its text without names and numbers.
+fn look_of_command(json: &str, ret: i32, text: &str) -> u64 {
+    let given: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
+    let prefix = given.get("prefix").and_then(Value::as_str).and_then(signature).map(|s| s.prefix);
+    // (Raw text may name anything: only parameters of the command count.)
+    let sig = prefix.and_then(|p| table().iter().find(|c| c.prefix == p));
+    let names: Vec<&str> = sig
+        .map_or(&[][..], |c| &c.parameters)
+        .iter()
+        .map(|p| p.name.as_str())
+        .filter(|n| given.contains_key(*n))
+        .collect();
+    let words = text.split(|c: char| !c.is_ascii_lowercase()).filter(|w| w.len() > 3);
+    look(&(prefix, names, ret, look(&words.take(4).collect::<Vec<_>>()) % TEXTS))
+}
+
+/// Runs the commands of one input; answers what was seen.
+pub fn fuzz_commands(data: &[u8]) -> Vec<u64> {
+    let mut looks = Vec::new();
     let mut r = Reader(data);
     let mut w = World::open_disk(disk());
     let daemons = ["a", "b"].map(|n| w.open(Role::Mon, &format!("mds.{n}"), 7500, "profile mds"));
@@ -255,12 +296,17 @@ pub fn fuzz_commands(data: &[u8]) {
             let epoch = u64::from(w.core.fsmap().epoch.0).saturating_sub(behind);
             w.mds_beacon(daemons[who], ["a", "b"][who], state, seq, epoch);
             w.advance(3);
+            let map = w.core.fsmap();
+            let served = map.filesystems.values().flat_map(|f| f.mds_map.mds_info.values());
+            let states: Vec<i32> = served.map(|i| i.state).collect();
+            looks.push(look(&(who, state, states, map.standby_daemons.len())));
             continue;
         }
         let Some((role, json)) = r.command() else { break };
         let input = Bytes::from(r.bytes());
         // Any answer will do, but there must be one.
-        w.command_with(role, &json, input);
+        let (ret, text, _) = w.command_with(role, &json, input);
+        looks.push(look_of_command(&json, ret, &text));
         w.advance(3);
     }
     w.advance(700);
@@ -268,6 +314,7 @@ pub fn fuzz_commands(data: &[u8]) {
     let epoch = w.core.osdmap().epoch;
     let again = w.restarted();
     assert!(again.core.osdmap().epoch >= epoch, "a restart loses epochs");
+    looks
 }
 
 /// Reports of a daemon, one after another: each is read or refused as a whole, and what is kept stays within its bounds.

@@ -146,17 +146,24 @@ impl MonCore {
         self.full_checks(&mut b);
         self.flag_checks(&mut b);
         self.pool_checks(&mut b);
-        self.pg_checks(&mut b);
+        // What is seen in reports is the manager's to tell of, whoever that is.
+        if !self.mgr.external {
+            self.pg_checks(&mut b);
+            self.slow_disk_checks(&mut b);
+            self.crashes(&mut b);
+        }
         self.slow_ops(&mut b);
-        self.slow_disk_checks(&mut b);
         self.mds_checks(&mut b.0);
-        self.crashes(&mut b);
+        if let Some(severity) = self.mgr_down() {
+            b.add("MGR_DOWN", severity, "no active mgr".to_owned(), 0, Vec::new());
+        }
         let bad = &self.auth.bad_caps;
         if !bad.is_empty() {
             let detail = bad.iter().flat_map(|(n, l)| l.iter().map(move |t| format!("{n} {t}"))).collect();
             let text = format!("{} auth entities have invalid capabilities", bad.len());
             b.add("AUTH_BAD_CAPS", Severity::Err, text, bad.len(), detail);
         }
+        self.manager_checks(&mut b.0);
         b.0
     }
 
@@ -402,7 +409,7 @@ impl MonCore {
                 );
             }
         }
-        if self.cfg.flag("mon_warn_on_pool_no_app") {
+        if self.cfg.flag("mon_warn_on_pool_no_app") && !self.mgr.external {
             let mut detail: Vec<String> = m
                 .pools
                 .iter()
@@ -447,7 +454,7 @@ impl MonCore {
     }
 
     fn pg_checks(&self, b: &mut Builder) {
-        let stuck = Duration::from_secs_f64(self.cfg.num("mon_pg_stuck_threshold").max(1.0));
+        let stuck = self.cfg.secs("mon_pg_stuck_threshold").max(Duration::from_secs(1));
         let start = self.now.since(self.office_since);
         let (mut unavailable, mut degraded, mut damaged) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -612,7 +619,7 @@ impl MonCore {
             .filter(|d| d.slow_ops > 0)
             .map(|d| (d.name.clone(), d.slow_ops, d.oldest_slow_secs))
             .collect();
-        let complaint = Duration::from_secs_f64(self.live_num("mon_op_complaint_time").clamp(0.0, 1e9));
+        let complaint = self.cfg.secs("mon_op_complaint_time");
         if let Some((n, waited)) = self.slow_changes(complaint) {
             slow.push((format!("mon.{}", self.name()), n, waited.as_secs()));
         }

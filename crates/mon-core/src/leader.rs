@@ -3,7 +3,7 @@
 use crate::auth::AuthMon;
 use crate::commands;
 use crate::config::ConfigMon;
-use crate::core::{AfterCommit, MonCore};
+use crate::core::{AfterCommit, MonCore, says_too_much};
 use crate::done::{Answer, DoneLog};
 use crate::event::{LogLevel, MemberNews, MonEffect, QuorumInfo, Role, SessionId, Unproposed, UsedPending};
 use crate::health::HealthMon;
@@ -11,6 +11,7 @@ use crate::kv::Kv;
 use crate::log::LogMon;
 use crate::mdsmon::MdsMon;
 use crate::mgrmon::MgrMon;
+use crate::mgrstat::MgrStat;
 use crate::monmapmon::MonmapMon;
 use crate::osdmon::OsdMon;
 use crate::pgmap::PgMap;
@@ -88,16 +89,19 @@ impl MonCore {
         self.log = LogMon::load(kv);
         self.health = HealthMon::load(kv);
         // What daemons report goes on as long as their sessions do.
-        let mut mgr = MgrMon::load(kv);
+        let mut mgr = MgrMon::load(kv, self.now);
         std::mem::swap(&mut mgr.daemons, &mut self.mgr.daemons);
         std::mem::swap(&mut mgr.known, &mut self.mgr.known);
         self.mgr = mgr;
         let counters = std::mem::take(&mut self.mds.counters);
+        self.mgrstat = MgrStat::load(kv);
+        self.described = None;
         self.mds = MdsMon::load(kv, self.now);
         self.mds.counters = counters;
         self.balancer = commands::Balancer::default();
         self.mon_metadata = Table::load("mon/metadata/", kv);
         self.done = DoneLog::load(kv);
+        self.read_central();
         commands::load_progress(self);
     }
 
@@ -130,6 +134,7 @@ impl MonCore {
         self.pgmap = PgMap::default();
         self.slow_disks = Default::default();
         self.osd_committed();
+        self.follow_manager();
         self.members.retain(|name, _| *name == self.cfg.name);
         let (name, rank) = (self.cfg.name.clone(), self.rank());
         let others = self.quorum.quorum.len() > 1;
@@ -211,6 +216,7 @@ impl MonCore {
         self.pgmap = PgMap::default();
         self.slow_disks = Default::default();
         self.osd_committed();
+        self.follow_manager();
         self.members.retain(|name, _| *name == self.cfg.name);
         // Daemons report to the manager that the next map names.
         let reports: Vec<SessionId> =
@@ -285,11 +291,17 @@ impl MonCore {
     }
 
     /// A member said something about itself; our own news come this way too, and are kept to be told to each leader.
-    pub(crate) fn take_news(&mut self, news: MemberNews) {
+    pub(crate) fn take_news(&mut self, mut news: MemberNews) {
+        if says_too_much(&news.metadata) {
+            let line = format!("the metadata of mon.{} is too large: it is not kept", news.name);
+            self.effects.push(MonEffect::Log(LogLevel::Error, line));
+            news.metadata.clear();
+        }
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
             let own =
                 MemberNews { wants_global_ids: false, used_pending: None, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
+            self.read_central();
         }
         if !self.quorum.leads {
             if news.name == self.cfg.name {
@@ -333,7 +345,7 @@ impl MonCore {
     }
 
     /// The leader is the active manager, the others of the quorum that said where they listen stand by.
-    pub(crate) fn mgr_tick(&mut self) {
+    pub(crate) fn builtin_mgr_tick(&mut self) {
         let Some(own) = self.members.get(&self.cfg.name) else { return };
         let addrs = own.mgr_addrs.clone();
         let standbys: Vec<String> = self
@@ -406,8 +418,10 @@ impl MonCore {
         self.reload();
         self.monmap_committed();
         self.osd_committed();
+        self.follow_manager();
         self.publish_osdmap();
         self.publish_mgrmap();
+        self.kv_restarted();
         self.publish_config();
         self.effects.push(MonEffect::AuthChanged);
     }

@@ -214,11 +214,10 @@ fn skew_text(secs: f64, allowed: f64) -> Option<String> {
 
 impl MonCore {
     fn timing(&self) -> Timing {
-        let secs = |name| Duration::from_secs_f64(self.live_num(name).clamp(0.0, 1e9));
         Timing {
-            interval: secs("mon_timecheck_interval").max(Duration::from_secs(1)),
-            skew_interval: secs("mon_timecheck_skew_interval"),
-            allowed: self.live_num("mon_clock_drift_allowed"),
+            interval: self.cfg.secs("mon_timecheck_interval").max(Duration::from_secs(1)),
+            skew_interval: self.cfg.secs("mon_timecheck_skew_interval"),
+            allowed: self.cfg.num("mon_clock_drift_allowed"),
         }
     }
 
@@ -275,7 +274,7 @@ impl MonCore {
     /// `time-sync-status`.
     pub(crate) fn time_sync_json(&self) -> Value {
         let mut out = Map::new();
-        let allowed = self.live_num("mon_clock_drift_allowed");
+        let allowed = self.cfg.num("mon_clock_drift_allowed");
         let rows: Map<String, Value> = self
             .skews()
             .into_iter()
@@ -306,7 +305,7 @@ impl MonCore {
         if !self.quorum.leads {
             return;
         }
-        let allowed = self.live_num("mon_clock_drift_allowed");
+        let allowed = self.cfg.num("mon_clock_drift_allowed");
         let mut off = Vec::new();
         let mut detail = Vec::new();
         for (name, s) in self.skews() {
@@ -319,8 +318,8 @@ impl MonCore {
             let text = format!("clock skew detected on {}", off.join(", "));
             b.add("MON_CLOCK_SKEW", Severity::Warn, text, off.len(), detail);
         }
-        let (warn, crit) = (self.live_num("mon_data_avail_warn"), self.live_num("mon_data_avail_crit"));
-        let big = self.live_num("mon_data_size_warn");
+        let (warn, crit) = (self.cfg.num("mon_data_avail_warn"), self.cfg.num("mon_data_avail_crit"));
+        let big = self.cfg.num("mon_data_size_warn");
         let mut found: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
         for (name, m) in self.looked() {
             let s = &m.store;

@@ -1,8 +1,13 @@
 //! [`PgMap`]: what OSDs report of PGs and space, and the sums and rates over it (the manager's role; not replicated).
 //!
 //! Lives in memory only: after a restart the OSDs report again within seconds, and until then PGs are `unknown`, as with stock.
+//!
+//! Where an external manager is in charge, OSDs report to it, and what is known here is the digest that it sends ([`PgMap::digest`]):
+//! the sums come from there then, and single PGs are unknown.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use types::pgdigest::PgMapDigest;
 use types::pgstat::{ObjectStatSum, OsdStat, PgStat, PoolStat, StoreStatfs, pg_state};
 use types::{OsdId, PgId, PoolId, Utime};
 
@@ -67,6 +72,13 @@ pub struct PgMap {
     /// OSDs that were up when stale PGs were looked for last.
     up: Option<BTreeSet<OsdId>>,
     samples: VecDeque<Sample>,
+    /// What an external manager says, while one is in charge: it goes before what is counted here.
+    pub digest: Option<Rc<PgMapDigest>>,
+}
+
+/// The digest's numbers are signed; none that is shown is below nothing.
+fn count(n: i64) -> usize {
+    usize::try_from(n).unwrap_or(0)
 }
 
 impl PgMap {
@@ -146,6 +158,9 @@ impl PgMap {
 
     /// Sum over all PGs.
     pub fn total(&self) -> ObjectStatSum {
+        if let Some(d) = &self.digest {
+            return d.pg_sum.stats.sum.clone();
+        }
         let mut sum = ObjectStatSum::default();
         for s in self.sums.values() {
             sum.add(s);
@@ -155,6 +170,9 @@ impl PgMap {
 
     /// Sum over a pool's PGs.
     pub fn pool_sum(&self, pool: PoolId) -> ObjectStatSum {
+        if self.digest.is_some() {
+            return self.pool_stat(pool).stats.sum;
+        }
         self.sums.get(&pool).cloned().unwrap_or_default()
     }
 
@@ -165,6 +183,10 @@ impl PgMap {
 
     /// A pool's statistics, as clients are told.
     pub fn pool_stat(&self, pool: PoolId) -> PoolStat {
+        if let Some(d) = &self.digest {
+            let id = i32::try_from(pool.0).ok();
+            return id.and_then(|id| d.pg_pool_sum.get(&id)).cloned().unwrap_or_default();
+        }
         let mut p = PoolStat::default();
         for (_, s) in self.pool_pgs(pool) {
             p.stats.sum.add(&s.stats.sum);
@@ -182,6 +204,9 @@ impl PgMap {
 
     /// Sum of the OSDs' space.
     pub fn osd_sum(&self) -> StoreStatfs {
+        if let Some(d) = &self.digest {
+            return d.osd_sum.statfs.clone();
+        }
         let mut sum = StoreStatfs::default();
         for s in self.osds.values() {
             sum.add(&s.statfs);
@@ -191,6 +216,9 @@ impl PgMap {
 
     /// Number of PGs by state.
     pub fn by_state(&self) -> BTreeMap<u64, usize> {
+        if let Some(d) = &self.digest {
+            return d.num_pg_by_state.iter().map(|(s, n)| (*s, count((*n).into()))).collect();
+        }
         let mut m = BTreeMap::new();
         for s in self.pgs.values() {
             *m.entry(s.state).or_insert(0) += 1;
@@ -203,6 +231,64 @@ impl PgMap {
         let mut v: Vec<(usize, u64)> = self.by_state().into_iter().map(|(s, n)| (n, s)).collect();
         v.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         v.into_iter().map(|(n, s)| (n, pg_state::name(s))).collect()
+    }
+
+    /// Number of PGs.
+    pub fn num_pgs(&self) -> usize {
+        self.digest.as_ref().map_or(self.pgs.len(), |d| count(d.num_pg))
+    }
+
+    /// Number of a pool's PGs.
+    pub fn num_pool_pgs(&self, pool: PoolId) -> usize {
+        match &self.digest {
+            Some(d) => d.num_pg_by_pool.get(&pool).map_or(0, |n| count(*n)),
+            None => self.pool_pgs(pool).count(),
+        }
+    }
+
+    /// PGs that nobody has reported, and those that are active.
+    pub fn unknown_and_active(&self) -> (usize, usize) {
+        if let Some(d) = &self.digest {
+            return (count(d.num_pg_unknown), count(d.num_pg_active));
+        }
+        let having = |f: &dyn Fn(u64) -> bool| self.pgs.values().filter(|s| f(s.state)).count();
+        (having(&|s| s == 0), having(&|s| s & pg_state::ACTIVE != 0))
+    }
+
+    /// OSDs that have reported; of them those that tell the space of each pool, and of each pool's omap.
+    pub fn num_osds(&self) -> [usize; 3] {
+        match &self.digest {
+            Some(d) => {
+                let s = &d.osd_sum;
+                [s.num_osds, s.num_per_pool_osds, s.num_per_pool_omap_osds].map(|n| n as usize)
+            }
+            None => [self.osds.len(); 3],
+        }
+    }
+
+    /// Number of an OSD's newest report.
+    pub fn last_seq(&self, osd: OsdId) -> u64 {
+        match &self.digest {
+            Some(d) => usize::try_from(osd.0).ok().and_then(|o| d.osd_last_seq.get(o)).copied().unwrap_or(0),
+            None => self.osds.get(&osd).map_or(0, |s| s.seq),
+        }
+    }
+
+    /// Raw space that can be filled under a rule, where an external manager says so.
+    pub fn digest_rule_avail(&self, rule: i32) -> Option<u64> {
+        let d = self.digest.as_ref()?;
+        Some(d.avail_space_by_rule.get(&rule).map_or(0, |n| (*n).max(0) as u64))
+    }
+
+    /// True when all PGs of a pool, which has `pg_num` of them, have purged a snapshot.
+    pub fn purged_everywhere(&self, pool: PoolId, pg_num: u32, snap: u64) -> bool {
+        match &self.digest {
+            Some(d) => d.purged_snaps.get(&pool).is_some_and(|s| s.contains(snap)),
+            None => {
+                let all = self.pool_pgs(pool).filter(|(_, s)| s.purged_snaps.contains(snap));
+                all.count() as u32 == pg_num
+            }
+        }
     }
 
     /// PGs (all, and as primary) on each OSD, by acting set.
@@ -252,13 +338,39 @@ impl PgMap {
         }
     }
 
+    /// Rates from what a digest says has been added within `over`.
+    fn growth(delta: &PoolStat, over: Utime) -> Rates {
+        let secs = f64::from(over.sec) + f64::from(over.nsec) / 1e9;
+        if secs <= 0.0 {
+            return Rates::default();
+        }
+        let s = &delta.stats.sum;
+        let per = |n: i64| (n.max(0) as f64 / secs) as u64;
+        Rates {
+            rd_bytes: per(s.num_rd_kb.saturating_mul(1024)),
+            wr_bytes: per(s.num_wr_kb.saturating_mul(1024)),
+            rd_ops: per(s.num_rd),
+            wr_ops: per(s.num_wr),
+            rec_bytes: per(s.num_bytes_recovered),
+            rec_objects: per(s.num_objects_recovered),
+            rec_keys: per(s.num_keys_recovered),
+        }
+    }
+
     /// Rates of the whole cluster.
     pub fn rates(&self) -> Rates {
+        if let Some(d) = &self.digest {
+            return PgMap::growth(&d.pg_sum_delta, d.stamp_delta);
+        }
         self.rate(|s| Some(&s.total))
     }
 
     /// Rates of a pool.
     pub fn pool_rates(&self, pool: PoolId) -> Rates {
+        if let Some(d) = &self.digest {
+            let (delta, stamp) = (d.per_pool_sum_delta.get(&pool), d.per_pool_sum_deltas_stamps.get(&pool));
+            return delta.zip(stamp).map_or_else(Rates::default, |((p, _), over)| PgMap::growth(p, *over));
+        }
         self.rate(|s| s.pools.get(&pool))
     }
 }
@@ -281,6 +393,43 @@ mod tests {
         assert_eq!(m.states_by_count(), [(3, "unknown".to_owned()), (1, "active+clean".to_owned())]);
         m.sync_pools(&BTreeMap::new(), Utime::ZERO);
         assert!(m.pgs.is_empty());
+    }
+
+    #[test]
+    fn a_digest_goes_before_what_was_counted_here() {
+        let mut m = PgMap::default();
+        m.sync_pools(&BTreeMap::from([(PoolId(1), 4)]), Utime::ZERO);
+        let mut sum = PoolStat::default();
+        sum.stats.sum.num_objects = 7;
+        let mut delta = PoolStat::default();
+        (delta.stats.sum.num_wr, delta.stats.sum.num_wr_kb) = (40, 160);
+        delta.stats.sum.num_rd = -3;
+        let d = PgMapDigest {
+            num_pg: 4,
+            num_pg_active: 3,
+            num_pg_by_state: BTreeMap::from([
+                (pg_state::ACTIVE | pg_state::CLEAN, 3),
+                (pg_state::PEERING, 1),
+            ]),
+            num_pg_by_pool: BTreeMap::from([(PoolId(1), 4)]),
+            pg_pool_sum: BTreeMap::from([(1, sum.clone())]),
+            pg_sum: sum,
+            pg_sum_delta: delta,
+            stamp_delta: Utime::from_secs(4),
+            osd_last_seq: vec![5, 6],
+            avail_space_by_rule: BTreeMap::from([(0, 100), (1, -5)]),
+            purged_snaps: BTreeMap::from([(PoolId(1), [(3u64, 1u64)].into_iter().collect())]),
+            ..PgMapDigest::default()
+        };
+        m.digest = Some(Rc::new(d));
+        assert_eq!(m.states_by_count(), [(3, "active+clean".to_owned()), (1, "peering".to_owned())]);
+        assert_eq!((m.num_pgs(), m.num_pool_pgs(PoolId(1)), m.num_pool_pgs(PoolId(2))), (4, 4, 0));
+        assert_eq!((m.total().num_objects, m.pool_sum(PoolId(1)).num_objects), (7, 7));
+        assert_eq!((m.rates().wr_ops, m.rates().wr_bytes, m.rates().rd_ops), (10, 40 * 1024, 0));
+        assert_eq!((m.last_seq(OsdId(1)), m.last_seq(OsdId(2)), m.last_seq(OsdId(-1))), (6, 0, 0));
+        assert_eq!((m.digest_rule_avail(0), m.digest_rule_avail(1)), (Some(100), Some(0)));
+        assert!(m.purged_everywhere(PoolId(1), 4, 3) && !m.purged_everywhere(PoolId(1), 4, 4));
+        assert_eq!(m.unknown_and_active(), (0, 3));
     }
 
     #[test]

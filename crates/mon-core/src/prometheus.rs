@@ -120,7 +120,8 @@ impl MonCore {
     /// Where this page is to be had: `mgr/prometheus/server_port` of the central configuration, at this monitor's own address unless
     /// `mgr/prometheus/server_addr` names another. The leader's only; nowhere without a port.
     pub fn metrics_at(&self) -> Option<SocketAddr> {
-        if !self.quorum.leads {
+        // An external manager has a page of its own.
+        if !self.quorum.leads || self.mgr.external {
             return None;
         }
         let options = self.config.effective(&format!("mgr.{}", self.cfg.name), "", "");

@@ -29,6 +29,9 @@ use types::{EntityType, Epoch, OsdId, PgId, pool};
 
 /// Epochs that are left out. Monitors that had a quorum without any of the given OSDs have made fewer.
 const EPOCHS_LEFT_OUT: u32 = 1000;
+/// A map that says that it is newer, or that it has more PGs, is damaged.
+const EPOCH_MAX: u32 = u32::MAX >> 1;
+const PGS_MAX: u64 = 1 << 22;
 /// More of them than a cluster gives in a second: global ids begin at the time times this.
 const IDS_PER_SECOND: u64 = 1 << 16;
 
@@ -98,6 +101,12 @@ pub enum RebuildError {
         #[source]
         source: denc::DencError,
     },
+    /// Nothing could follow it.
+    #[error("OSDMap {0}: no cluster has so many epochs")]
+    Epoch(Epoch),
+    /// Its pools are damaged.
+    #[error("the newest OSDMap speaks of {0} PGs: no cluster has so many")]
+    Pgs(u64),
     /// As for a new cluster.
     #[error("{0}")]
     Mkfs(String),
@@ -128,7 +137,10 @@ pub fn stock_caps(name: &AuthName) -> &'static [(&'static str, &'static str)] {
 pub fn rebuild(c: RebuildConfig, env: &dyn Env) -> Result<Rebuilt, RebuildError> {
     let newest = c.maps.last().map(|s| s.incs.last().map_or(s.first.epoch, |(e, _)| *e));
     let newest = newest.ok_or(RebuildError::NoMaps)?;
-    let epoch = Epoch(newest.0.saturating_add(EPOCHS_LEFT_OUT).next_multiple_of(FULL_EVERY));
+    if newest.0 > EPOCH_MAX {
+        return Err(RebuildError::Epoch(newest));
+    }
+    let epoch = Epoch((newest.0 + EPOCHS_LEFT_OUT).next_multiple_of(FULL_EVERY));
     let fsid = c.maps[0].first.fsid;
     let mut monmap = c.monmap;
     monmap.epoch = epoch;
@@ -142,6 +154,10 @@ pub fn rebuild(c: RebuildConfig, env: &dyn Env) -> Result<Rebuilt, RebuildError>
         last = Some(put_segment(&mut keys, segment, last.as_ref())?);
     }
     let last = last.ok_or(RebuildError::NoMaps)?;
+    let pgs = last.pools.values().map(|p| u64::from(p.pg_num)).sum();
+    if pgs > PGS_MAX {
+        return Err(RebuildError::Pgs(pgs));
+    }
     keys.insert(num_key(GAP, epoch.0.into()), encoded(&last.epoch));
 
     let mut map = ended(&last, epoch, &c.stopped, env)?;

@@ -56,6 +56,7 @@ fn config() -> MonConfig {
         options: BTreeMap::from([("osd_crush_chooseleaf_type".to_owned(), "0".to_owned())]),
         version: "loligo test".to_owned(),
         auth: AuthConfig::default(),
+        ..Default::default()
     }
 }
 

@@ -137,3 +137,15 @@ fn a_request_that_is_asked_twice_before_anybody_can_answer_is_done_once() {
     assert_eq!(w.take::<MMonCommandAck>(id).len(), 1);
     assert_eq!(log_lines(&mut w, "once"), 1);
 }
+
+#[test]
+fn a_command_for_another_cluster_is_refused_and_not_left_without_an_answer() {
+    let mut w = World::new(1);
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    let m =
+        MMonCommand::new(types::Fsid([7; 16]), r#"{"prefix":"osd set","key":"noout"}"#, bytes::Bytes::new());
+    w.send(id, &m);
+    let r = w.take::<MMonCommandAck>(id);
+    assert_eq!(r.iter().map(|r| (r.r, r.rs.as_str())).collect::<Vec<_>>(), [(-1, "wrong fsid")]);
+    assert!(!w.core.osdmap().has_flag(types::osdmap::flag::NOOUT));
+}

@@ -404,6 +404,9 @@ fn hostile_beacons_change_nothing() {
     a.see(&mut w);
     let before = map(&w).clone();
     let long = "x".repeat(1 << 20);
+    let loud = MdsHealthMetric { kind: 1, severity: 1, message: long.clone(), ..MdsHealthMetric::default() };
+    let mut wordy = CompatSet { incompat: FeatureSet::new(MDS_FEATURES), ..CompatSet::default() };
+    wordy.incompat.names.insert(1, long.clone());
     for bad in [
         MMdsBeacon { name: long.clone(), ..a.message() },
         MMdsBeacon { state: state::CREATING, ..a.message() },
@@ -411,8 +414,11 @@ fn hostile_beacons_change_nothing() {
         MMdsBeacon { seq: 0, state: state::STOPPING, ..a.message() },
         MMdsBeacon { fsid: types::Fsid([9; 16]), state: state::STOPPED, ..a.message() },
         MMdsBeacon { sys_info: [(long.clone(), long)].into(), state: state::BOOT, ..a.message() },
+        MMdsBeacon { health: MdsHealth { metrics: vec![loud] }, ..a.message() },
+        MMdsBeacon { compat: wordy, ..a.message() },
     ] {
         w.send(a.id, &bad);
     }
     assert_eq!(*map(&w), before);
+    assert!(w.disk.values().all(|v| v.len() < 1 << 20), "nor is it stored elsewhere");
 }

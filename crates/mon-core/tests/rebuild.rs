@@ -74,6 +74,7 @@ fn config(maps: Vec<MapSegment>, pgs: Option<BTreeSet<PgId>>, env: &TestEnv) -> 
             options: BTreeMap::new(),
             version: "test".to_owned(),
             auth: Default::default(),
+            ..Default::default()
         },
         maps,
         stopped: BTreeSet::from([OsdId(0), OsdId(1)]),
@@ -223,4 +224,28 @@ fn maps_that_do_not_follow_each_other_make_no_store() {
     let mut cut = whole;
     cut.incs[0].1 = cut.incs[0].1.slice(..20);
     assert!(matches!(refused(vec![cut]), RebuildError::Decode { .. }));
+}
+
+#[test]
+fn maps_with_impossible_numbers_are_refused_and_not_counted_through() {
+    let w = lived();
+    let env = TestEnv::new(5);
+    let mut s = segment(&w.disk, w.core.osdmap().epoch.0);
+    let pool = *s.first.pools.keys().next().expect("a pool");
+    let with = |f: &dyn Fn(&mut OsdMap)| {
+        let mut s = s.clone();
+        f(&mut s.first);
+        rebuild(config(vec![s], Some(BTreeSet::new()), &env), &env).map(|_| ())
+    };
+    let pg_num = |m: &mut OsdMap| {
+        let pools = std::sync::Arc::make_mut(&mut m.pools);
+        std::sync::Arc::make_mut(pools.get_mut(&pool).expect("the pool")).pg_num = u32::MAX;
+    };
+    assert!(matches!(with(&pg_num), Err(RebuildError::Pgs(n)) if n == u64::from(u32::MAX)));
+    for epoch in [u32::MAX, u32::MAX - 1001, u32::MAX / 2 + 2] {
+        assert!(matches!(with(&|m| m.epoch = Epoch(epoch)), Err(RebuildError::Epoch(_))));
+    }
+    s.incs.push((Epoch(u32::MAX), bytes::Bytes::new()));
+    let made = rebuild(config(vec![s], None, &env), &env);
+    assert!(matches!(made, Err(RebuildError::Epoch(_))));
 }

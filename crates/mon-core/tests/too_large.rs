@@ -117,3 +117,19 @@ fn a_refusal_that_passes_ends_the_sessions_that_wait() {
     let effects = w.core.handle(now, MonEvent::Refused { version: p.version, why });
     assert!(effects.iter().any(|e| matches!(e, MonEffect::Close(s) if *s == id)));
 }
+
+#[test]
+fn a_daemon_that_says_too_much_of_itself_is_not_listened_to() {
+    let mut w = World::new(1);
+    let long = "x".repeat(1 << 20);
+    let id = w.open(Role::Mon, "osd.1", 7001, "allow *");
+    let mut superblock = types::superblock::OsdSuperblock { cluster_fsid: FSID, ..Default::default() };
+    (superblock.whoami, superblock.osd_fsid) = (types::OsdId(1), types::Fsid([1; 16]));
+    let metadata = [("hostname".to_owned(), long.clone())].into();
+    w.send(id, &messages::MOsdBoot { superblock, metadata, ..Default::default() });
+    assert!(!w.core.osdmap().exists(types::OsdId(1)));
+    let metadata = [("hostname".to_owned(), long)].into();
+    w.event(MonEvent::News(mon_core::MemberNews { name: "a".into(), metadata, ..Default::default() }));
+    w.advance(5);
+    assert!(w.disk.values().all(|v| v.len() < 1 << 20));
+}

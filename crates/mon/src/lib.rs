@@ -57,7 +57,9 @@ fn core_config(config: &runtime::Config) -> mon_core::MonConfig {
     mon_core::MonConfig {
         name: config.identity().id.clone(),
         options: config.show(),
+        layers: config.layers_above(runtime::config::Source::Mon),
         version: VERSION.to_owned(),
         auth: runtime::auth::auth_config(config),
+        ..Default::default()
     }
 }

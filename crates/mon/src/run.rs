@@ -98,6 +98,7 @@ async fn serve(config: Config, log: Log, ready: Ready) -> anyhow::Result<()> {
     shell.start();
 
     let config = Rc::new(RefCell::new(config));
+    shell.set_config(config.clone(), log.clone());
     let asok = admin::admin_socket(&shell, &config, log.clone());
     shell.set_admin(asok.clone());
     let asok_path = config.borrow().str("admin_socket");

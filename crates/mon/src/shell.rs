@@ -63,6 +63,7 @@ pub struct Shell {
     /// Commands by `tell` that the process answers, and who does.
     told: RefCell<VecDeque<(SessionId, u64, String)>>,
     admin: OnceCell<runtime::AdminSocket>,
+    config: OnceCell<(Rc<RefCell<runtime::Config>>, runtime::Log)>,
     next_token: Cell<u64>,
     /// Bytes sent since the messenger was last asked to write.
     unwritten: Cell<usize>,
@@ -160,6 +161,7 @@ impl Shell {
             answers: RefCell::default(),
             told: RefCell::default(),
             admin: OnceCell::new(),
+            config: OnceCell::new(),
             next_token: Cell::new(1),
             unwritten: Cell::new(0),
         });
@@ -280,6 +282,13 @@ impl Shell {
         let _ = self.admin.set(admin);
     }
 
+    /// Where this process keeps its options: from now on with what the central configuration says to it.
+    pub fn set_config(&self, config: Rc<RefCell<runtime::Config>>, log: runtime::Log) {
+        let _ = self.config.set((config, log));
+        let central = self.core.borrow().central().clone();
+        self.apply(MonEffect::Central(central));
+    }
+
     fn answer_told(&self, id: SessionId, tid: u64, command: &str) {
         let Some(conn) = self.conns.borrow().get(&id).cloned() else { return };
         let (errno, text) = match self.admin.get() {
@@ -388,6 +397,12 @@ impl Shell {
                 }
             }
             MonEffect::MonmapChanged => self.monmap_changed(),
+            // (The core obeys by itself.)
+            MonEffect::Central(values) => {
+                if let Some((c, log)) = self.config.get() {
+                    log.follow(c, &values);
+                }
+            }
             MonEffect::Tell { session, tid, command } => {
                 self.told.borrow_mut().push_back((session, tid, command));
             }

@@ -96,7 +96,7 @@ impl OsdCore {
         let Some(m) = self.decoded::<MCommand>(msg) else { return };
         let text = m.cmd.concat();
         if let Ok(cmd) = serde_json::from_str::<Value>(&text)
-            && self.is_of_process(&cmd)
+            && Self::is_of_process(&cmd)
             && self.may_command(session, &cmd)
         {
             let tid = msg.header.tid;
@@ -114,16 +114,21 @@ impl OsdCore {
         self.send(session, reply.with_tid(msg.header.tid));
     }
 
-    /// What the process answers, not the core: its options but for those that the core honours.
-    fn is_of_process(&self, cmd: &Value) -> bool {
-        match cmd["prefix"].as_str().unwrap_or_default() {
-            "config diff" | "config diff get" | "config help" | "config unset" | "log flush"
-            | "log reopen" => true,
-            "config get" | "config set" => {
-                cmd["var"].as_str().is_some_and(|v| !self.options().contains_key(&v.replace(['-', ' '], "_")))
-            }
-            _ => false,
-        }
+    /// What the process answers, not the core: its options (of a change it asks the core) and its log.
+    fn is_of_process(cmd: &Value) -> bool {
+        matches!(
+            cmd["prefix"].as_str().unwrap_or_default(),
+            "config diff"
+                | "config diff get"
+                | "config get"
+                | "config help"
+                | "config set"
+                | "config show"
+                | "config unset"
+                | "injectargs"
+                | "log flush"
+                | "log reopen"
+        )
     }
 
     /// `tell` needs `allow *` on OSDs for what changes something, and `allow r` for what only looks, as in stock.
@@ -181,25 +186,6 @@ impl OsdCore {
                 self.set_option(&name, &val)?;
                 self.out.push(OsdEffect::Overridden { name, value: val });
                 Ok(json!({ "success": "" }))
-            }
-            "injectargs" => {
-                let words: Vec<String> = cmd["injected_args"]
-                    .as_array()
-                    .map(|a| a.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
-                    .unwrap_or_default();
-                let text = words.join(" ");
-                let words: Vec<&str> = text.split_whitespace().collect();
-                let mut it = words.iter();
-                while let Some(w) = it.next() {
-                    let name = w.trim_start_matches("--").replace('-', "_");
-                    let (name, val) = match name.split_once('=') {
-                        Some((n, v)) => (n.to_owned(), v.to_owned()),
-                        None => (name, it.next().map(|v| (*v).to_owned()).unwrap_or_default()),
-                    };
-                    self.set_option(&name, &val)?;
-                    self.out.push(OsdEffect::Overridden { name, value: val });
-                }
-                Ok(Value::Null)
             }
             "get_latest_osdmap" => {
                 self.subscribe_maps();

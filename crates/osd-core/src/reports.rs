@@ -226,6 +226,7 @@ fn pg_stat(s: PgStatus, pool_size: i64) -> PgStat {
         ..ObjectStatSum::default()
     };
     let t = s.stamps;
+    let [scrub, deep, clean] = [0, 1, 2].map(|n| s.scrub_stamps.get(n).copied().unwrap_or_default());
     PgStat {
         version: s.version,
         reported_seq: s.reported_seq,
@@ -246,6 +247,9 @@ fn pg_stat(s: PgStatus, pool_size: i64) -> PgStat {
         blocked_by: s.blocked_by,
         snaptrimq_len: s.snaptrimq_len as u32,
         purged_snaps: s.purged_snaps.iter().map(|snap| (snap.0, 1)).collect(),
+        last_scrub_stamp: scrub,
+        last_deep_scrub_stamp: deep,
+        last_clean_scrub_stamp: clean,
         last_fresh: t.last_fresh,
         last_change: t.last_change,
         last_active: t.last_active,

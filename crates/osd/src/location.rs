@@ -24,7 +24,7 @@ pub fn short_host() -> String {
 pub fn metadata(config: &Config, version: &str, size_bytes: u64) -> BTreeMap<String, String> {
     let uname = rustix::system::uname();
     let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
-    let mut m: BTreeMap<String, String> = [
+    [
         ("arch", text(uname.machine())),
         ("ceph_release", "pacific".to_owned()),
         ("ceph_version", version.to_owned()),
@@ -49,9 +49,7 @@ pub fn metadata(config: &Config, version: &str, size_bytes: u64) -> BTreeMap<Str
     ]
     .into_iter()
     .map(|(k, v)| (k.to_owned(), v))
-    .collect();
-    m.insert("id".to_owned(), config.identity().id.clone());
-    m
+    .collect()
 }
 
 /// The device class to claim, as stock's OSDs choose it: what a file `crush_device_class` in the data folder says, else by the

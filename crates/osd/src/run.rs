@@ -11,6 +11,7 @@ use monc::MonLink;
 use net::{Messenger, MessengerConfig};
 use objstore::ObjectStore;
 use osd_core::{Net, OsdAddrs, OsdConfig, OsdCore, OsdEvent};
+use runtime::common::Way;
 use runtime::config::SetError;
 use runtime::daemon::{Ask, PidFile, Ready, Role, Signals};
 use runtime::{AdminSocket, Config, Log, PerfCounters, System, daemon, register_common};
@@ -145,7 +146,7 @@ async fn serve(config: Config, log: Log, number: i32, ready: Ready) -> anyhow::R
 
     let config = Rc::new(RefCell::new(config));
     let asok = admin_socket(&shell, &config, log.clone());
-    shell.set_process(Process { config: config.clone(), admin: asok.clone() });
+    shell.set_process(Process { config: config.clone(), admin: asok.clone(), log: log.clone() });
     let asok_path = config.borrow().str("admin_socket");
     let bound = if asok_path.is_empty() {
         None
@@ -188,22 +189,34 @@ async fn event_loop(shell: &Rc<Shell>, wake: &Notify, log: &Log) -> anyhow::Resu
     }
 }
 
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+
 /// The admin socket: stock's common commands, and the OSD's own through the core.
 fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> AdminSocket {
     let asok = AdminSocket::new("16.2.15");
     let on_change: runtime::common::OnChange = {
         let (shell, config) = (Rc::downgrade(shell), config.clone());
         Rc::new(move |names: &[String]| {
-            let Some(shell) = shell.upgrade() else { return };
+            let Some(shell) = shell.upgrade() else { return Err((108, "stopping".to_owned())) };
             shell.tell_config();
             for name in names {
                 let Some(value) = config.borrow().get(name) else { continue };
-                // Options that the core does not know are the process's own.
-                let _ = ask(&shell, serde_json::json!({ "prefix": "config set", "var": name, "val": value }));
+                let set = serde_json::json!({ "prefix": "config set", "var": name, "val": value });
+                match ask(&shell, set) {
+                    // Options that the core does not know, or that it takes at a start only, are the process's own.
+                    (0 | ENOENT | EPERM, _) => {}
+                    refusal => {
+                        config.borrow_mut().unset(name);
+                        return Err(refusal);
+                    }
+                }
             }
+            Ok(())
         })
     };
-    register_common(&asok, config, &PerfCounters::new(), Some(log), on_change);
+    let way = Way { on_change, ..Way::of_table() };
+    register_common(&asok, config, &PerfCounters::new(), Some(log), way);
     for (prefix, help) in [
         ("status", "high-level status of OSD"),
         ("perf dump", "dump perfcounters value"),

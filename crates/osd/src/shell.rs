@@ -51,6 +51,8 @@ pub struct Process {
     pub config: Rc<RefCell<Config>>,
     /// The admin socket's commands.
     pub admin: AdminSocket,
+    /// Its log.
+    pub log: runtime::Log,
 }
 
 impl Messengers {
@@ -318,7 +320,7 @@ impl Shell {
             }
             OsdEffect::Config(values) => {
                 if let Some(p) = self.process.get() {
-                    p.config.borrow_mut().set_mon_values(&values);
+                    p.log.follow(&p.config, &values);
                     self.tell_config();
                 }
             }

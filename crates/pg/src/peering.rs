@@ -311,6 +311,9 @@ impl Pg {
         self.info.counters = l.info.counters.clone();
         self.info.history.merge(&l.info.history);
         self.info.purged_snaps.extend(l.info.purged_snaps.iter().copied());
+        if self.info.scrub_stamps.is_empty() {
+            self.info.scrub_stamps = l.info.scrub_stamps.clone();
+        }
         self.info.last_complete = self.info.last_complete.min(m.common);
         self.complete_to();
         let mut meta = MetaDelta::default();

@@ -162,6 +162,8 @@ impl Pg {
             let h = &mut info.history;
             (h.last_epoch_started, h.last_interval_started) = (Epoch(0), Epoch(0));
             (h.last_epoch_clean, h.last_interval_clean) = (Epoch(0), Epoch(0));
+            // Nothing that is in it was not checked when it was made: as stock counts, it is in order from now on.
+            info.scrub_stamps = vec![ctx.now; 3];
         }
         let placement = map.placement(init.pgid.pg);
         let mut pg = Pg::assemble(init, map, placement, info);

@@ -116,6 +116,7 @@ impl Pg {
             snaptrimq_len: self.primary.snap_trimq.len() as u64,
             backfill_targets: self.primary.backfill_targets.iter().copied().collect(),
             stamps: self.stamps,
+            scrub_stamps: self.info.scrub_stamps.clone(),
         }
     }
     fn blocked_by(&self) -> BTreeSet<OsdId> {

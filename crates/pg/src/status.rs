@@ -122,6 +122,8 @@ pub struct PgStatus {
     pub snaptrimq_len: u64,
     /// Backfill targets.
     pub backfill_targets: Vec<OsdId>,
+    /// When it was last scrubbed, deeply scrubbed, found clean by a scrub; since it was made where it never was. Empty when not known.
+    pub scrub_stamps: Vec<Utime>,
     /// When it was last active, clean, changed, ... (`last_*` of `pg_stat_t`).
     pub stamps: PgStamps,
 }

@@ -1,6 +1,7 @@
 //! A daemon that does nothing but what `runtime` gives it: `minidaemon -i 0 -c CONF [-f|-d] [any flag]`. For trying `ceph daemon`,
 //! signals, the pid file, the log, and the start in the background by hand and in scripts.
 
+use runtime::common::Way;
 use runtime::daemon::{Ask, PidFile, Role, Signals, become_user, daemonize};
 use runtime::{AdminSocket, DaemonArgs, Log, PerfCounters, register_common};
 use std::cell::RefCell;
@@ -38,8 +39,12 @@ fn run() -> Result<i32, Box<dyn std::error::Error>> {
         let config = Rc::new(RefCell::new(config));
         let socket = AdminSocket::new("16.2.15");
         let (l, c) = (log.clone(), config.clone());
-        let on_change = Rc::new(move |_: &[String]| l.configure(&c.borrow()));
-        register_common(&socket, &config, &perf, Some(log.clone()), on_change);
+        let on_change = Rc::new(move |_: &[String]| {
+            l.configure(&c.borrow());
+            Ok(())
+        });
+        let way = Way { on_change, ..Way::of_table() };
+        register_common(&socket, &config, &perf, Some(log.clone()), way);
         let _bound = socket.bind(Path::new(&path))?;
         let mut signals = Signals::new()?;
         tracing::info!("serving");

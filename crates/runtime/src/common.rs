@@ -1,17 +1,17 @@
 //! Admin socket commands that every daemon has: `config ...`, `perf ...`, `log ...`, `injectargs`.
 
 use crate::asok::{AdminSocket, Answer, pretty};
-use crate::config::{Config, SetError, Source};
-use crate::flags::parse_injectargs;
-use crate::log::Log;
+use crate::config::Config;
+use crate::log::{Log, is_of_log};
 use crate::options::{self, OPTIONS};
 use crate::perf::PerfCounters;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
+use types::options as stock;
 
-/// Called with the names of options that changed at run time.
-pub type OnChange = Rc<dyn Fn(&[String])>;
+/// See [`Way`].
+pub type OnChange = Rc<dyn Fn(&[String]) -> Result<(), Answer>>;
 
 fn text<'a>(v: &'a Value, key: &str) -> Option<&'a str> {
     v.get(key).and_then(Value::as_str)
@@ -26,29 +26,81 @@ fn words(v: &Value, key: &str) -> String {
     }
 }
 
-fn refusal(e: &SetError) -> Answer {
-    match e {
-        SetError::Unknown(_) => (2, e.to_string()),
-        SetError::Invalid { .. } => (22, e.to_string()),
-    }
+/// By which command options are set: their complaints differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// `config set`.
+    Set,
+    /// `injectargs`.
+    Injectargs,
 }
 
-/// Sets options at run time; answers in stock's words. Shared by `injectargs` here and as a `tell` command.
-pub fn inject(config: &RefCell<Config>, pairs: &[(String, String)], on_change: &dyn Fn(&[String])) -> Answer {
-    let mut said = String::new();
-    for (k, v) in pairs {
-        if let Err(e) = config.borrow_mut().set(Source::Override, k, v) {
-            return refusal(&e);
+/// An option's name and the form in which its value is kept. All that stock knows can be set, also what nothing here reads.
+fn checked(name: &str, value: &str, by: By) -> Result<(String, String), Answer> {
+    let name = crate::conf::normalize_key(name);
+    let why = match (stock::find(&name), options::find(&name)) {
+        (Some(o), _) => match stock::check(&o, value) {
+            Ok(value) => return Ok((name, value)),
+            Err(why) => why,
+        },
+        (None, Some(o)) if o.kind.admits(value) => return Ok((name, value.to_owned())),
+        (None, Some(o)) => format!("it is of type {}", o.kind.name()),
+        (None, None) => {
+            return Err(match by {
+                By::Set => (2, format!("error setting '{name}' to '{value}': (2) No such file or directory")),
+                By::Injectargs => (22, format!(" failed to parse arguments: --{name},{value}")),
+            });
         }
-        let live = options::find(k).is_some_and(|o| o.runtime);
-        said.push_str(&format!("{k} = '{v}' "));
-        if !live {
+    };
+    Err(match by {
+        By::Set => (22, format!("error setting '{name}' to '{value}': (22) Invalid argument: {why}")),
+        By::Injectargs => (22, format!("Parse error setting {name} to '{value}' using injectargs ({why}).")),
+    })
+}
+
+/// Sets options while the process runs, all of them or none; answers in stock's words.
+pub fn set_all(config: &RefCell<Config>, pairs: &[(String, String)], by: By, way: &Way) -> Answer {
+    let mut all = Vec::new();
+    for (name, value) in pairs {
+        match checked(name, value, by) {
+            Ok(pair) => all.push(pair),
+            Err(refusal) => return refusal,
+        }
+    }
+    let mut said = String::new();
+    for (name, value) in &all {
+        config.borrow_mut().set_checked(name, value);
+        said.push_str(&format!("{name} = '{value}' "));
+        if !(way.is_live)(name) {
             said.push_str("(not observed, change may require restart) ");
         }
     }
-    let names: Vec<String> = pairs.iter().map(|(k, _)| k.clone()).collect();
-    on_change(&names);
-    (0, said)
+    let names: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
+    match (way.on_change)(&names) {
+        Ok(()) => (0, said),
+        Err(refusal) => refusal,
+    }
+}
+
+/// How a process takes changes of its options.
+#[derive(Clone)]
+pub struct Way {
+    /// Called with the names of options that changed; one that cannot be obeyed is refused.
+    pub on_change: OnChange,
+    /// True for an option whose change has an effect at once.
+    pub is_live: fn(&str) -> bool,
+}
+
+impl Way {
+    /// Those of the table of this crate are obeyed by who reads them.
+    pub fn of_table() -> Way {
+        Way { on_change: Rc::new(|_| Ok(())), is_live }
+    }
+}
+
+/// True for an option of which the table of this crate says that a change has an effect at once.
+pub fn is_live(name: &str) -> bool {
+    is_of_log(name) || options::find(name).is_some_and(|o| o.runtime)
 }
 
 /// Registers the common commands.
@@ -57,8 +109,18 @@ pub fn register_common(
     config: &Rc<RefCell<Config>>,
     perf: &PerfCounters,
     log: Option<Log>,
-    on_change: OnChange,
+    way: Way,
 ) {
+    let way = {
+        let (c, l) = (config.clone(), log.clone());
+        let on_change: OnChange = Rc::new(move |names: &[String]| {
+            if let Some(l) = l.as_ref().filter(|_| names.iter().any(|n| is_of_log(n))) {
+                l.configure(&c.borrow());
+            }
+            (way.on_change)(names)
+        });
+        Way { on_change, is_live: way.is_live }
+    };
     let c = config.clone();
     socket.register("config show", "dump current config settings", move |_| {
         (0, pretty(&json!(c.borrow().show())))
@@ -68,9 +130,14 @@ pub fn register_common(
         "config get name=var,type=CephString",
         "config get <field>: get the config value",
         move |v| {
-            let var = text(v, "var").unwrap_or("");
-            match c.borrow().get(var) {
-                Some(value) => (0, pretty(&json!({crate::conf::normalize_key(var): value}))),
+            let var = crate::conf::normalize_key(text(v, "var").unwrap_or(""));
+            let default = || stock::find(&var).map(|o| o.default.to_owned());
+            match c.borrow().get(&var).or_else(default) {
+                Some(value) => {
+                    // In the form in which stock keeps it: `5.000000`.
+                    let kept = stock::find(&var).and_then(|o| stock::check(&o, &value).ok());
+                    (0, pretty(&json!({ var: kept.unwrap_or(value) })))
+                }
                 None => (2, format!("error getting '{var}': (2) No such file or directory")),
             }
         },
@@ -106,36 +173,38 @@ pub fn register_common(
             }
         },
     );
-    let (c, changed) = (config.clone(), on_change.clone());
+    let (c, w) = (config.clone(), way.clone());
     socket.register(
         "config set name=var,type=CephString name=val,type=CephString,n=N",
         "config set <field> <val> [<val> ...]: set a config variable",
         move |v| {
-            let var = crate::conf::normalize_key(text(v, "var").unwrap_or(""));
-            match inject(&c, &[(var, words(v, "val"))], &*changed) {
+            let var = text(v, "var").unwrap_or("").to_owned();
+            match set_all(&c, &[(var, words(v, "val"))], By::Set, &w) {
                 (0, said) => (0, pretty(&json!({"success": said}))),
                 refused => refused,
             }
         },
     );
-    let (c, changed) = (config.clone(), on_change.clone());
+    let (c, w) = (config.clone(), way.clone());
     socket.register(
         "config unset name=var,type=CephString",
         "config unset <field>: unset a config variable",
         move |v| {
             let var = crate::conf::normalize_key(text(v, "var").unwrap_or(""));
             c.borrow_mut().unset(&var);
-            changed(&[var]);
-            (0, pretty(&json!({"success": ""})))
+            match (w.on_change)(&[var]) {
+                Ok(()) => (0, pretty(&json!({"success": ""}))),
+                Err(refusal) => refusal,
+            }
         },
     );
-    let (c, changed) = (config.clone(), on_change);
+    let c = config.clone();
     socket.register(
         "injectargs name=injected_args,type=CephString,n=N",
         "inject configuration arguments into running daemon",
-        move |v| match parse_injectargs(&words(v, "injected_args")) {
-            Ok(pairs) => inject(&c, &pairs, &*changed),
-            Err(e) => (22, e.to_string()),
+        move |v| match stock::parse_injected(&words(v, "injected_args")) {
+            Ok(pairs) => set_all(&c, &pairs, By::Injectargs, &way),
+            Err(why) => (22, why),
         },
     );
     for schema in [false, true] {
@@ -179,7 +248,13 @@ mod tests {
             &config,
             &PerfCounters::new(),
             None,
-            Rc::new(move |n: &[String]| seen2.borrow_mut().extend_from_slice(n)),
+            Way {
+                on_change: Rc::new(move |n| {
+                    seen2.borrow_mut().extend_from_slice(n);
+                    Ok(())
+                }),
+                ..Way::of_table()
+            },
         );
         let ask = |q: &str| String::from_utf8(s.handle(q)).unwrap();
         let get = r#"{"prefix":"config get","var":"osd_max_backfills"}"#;
@@ -199,5 +274,38 @@ mod tests {
         assert!(ask(get).contains("\"1\""));
         assert_eq!(seen.borrow().len(), 4);
         assert_eq!(ask(r#"{"prefix":"perf dump"}"#), "{}\n");
+    }
+
+    #[test]
+    fn every_option_of_stocks_can_be_set_all_of_a_command_or_none_and_is_read_back() {
+        let config = Rc::new(RefCell::new(Config::new(Identity::new("osd", "1"))));
+        let s = AdminSocket::new("16.2.15");
+        let refuses = |names: &[String]| match names.iter().any(|n| n == "osd_heartbeat_grace") {
+            true => Err((22, "not that".to_owned())),
+            false => Ok(()),
+        };
+        let way = Way { on_change: Rc::new(refuses), ..Way::of_table() };
+        register_common(&s, &config, &PerfCounters::new(), None, way);
+        let inject =
+            |text: &str| s.answer(&json!({"prefix": "injectargs", "injected_args": [text]}).to_string());
+        let get = |var: &str| s.answer(&json!({"prefix": "config get", "var": var}).to_string()).1;
+        assert!(get("osd_enable_op_tracker").contains("true"), "stock's default");
+        let said = inject("--no-osd_enable_op_tracker --osd-op-history-duration 500").1;
+        let kept = "(not observed, change may require restart) ";
+        assert_eq!(said, format!("osd_enable_op_tracker = 'false' {kept}osd_op_history_duration = '500' "));
+        assert!(
+            get("osd-enable-op-tracker").contains("false") && get("osd_op_history_duration").contains("500")
+        );
+        // One that is wrong, and nothing of the others happens.
+        let (errno, text) = inject("--mon-lease 6 --osd-scrub-auto-repair-num-errors -1");
+        assert_eq!(errno, 22);
+        let wanted = "Parse error setting osd_scrub_auto_repair_num_errors to '-1' using injectargs";
+        assert!(text.starts_with(wanted), "{text}");
+        assert!(get("mon_lease").contains("\"5.000000\""));
+        assert_eq!(inject("--nope 3"), (22, " failed to parse arguments: --nope,3".into()));
+        assert_eq!(inject("--osd_op_history_duration").0, 22);
+        assert_eq!(inject("--osd_heartbeat_grace 5"), (22, "not that".into()));
+        // What is logged is changed at once.
+        assert_eq!(inject("--debug-osd 5/20").1, "debug_osd = '5/20' ");
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::conf::{ConfError, ConfFile, normalize_key};
 use crate::options::{self, Kind, OPTIONS, OptionDef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Where a value comes from; later ones win.
@@ -157,7 +157,8 @@ impl Config {
             let _ = self.set(Source::Mon, k, v);
         }
         let after = self.show();
-        after.into_iter().filter(|(k, v)| before.get(k) != Some(v)).map(|(k, _)| k).collect()
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        names.into_iter().filter(|n| before.get(*n) != after.get(*n)).cloned().collect()
     }
 
     /// Sets one value. An unknown option is an error, but from a file or the monitors it is kept.
@@ -331,6 +332,14 @@ impl Config {
         out
     }
 
+    /// The same, but only of sources above this one.
+    pub fn layers_above(&self, source: Source) -> BTreeMap<String, BTreeMap<i32, String>> {
+        let mut all = self.layers();
+        all.values_mut().for_each(|l| l.retain(|level, _| *level > source.level()));
+        all.retain(|_, l| !l.is_empty());
+        all
+    }
+
     /// Level of a debug option: `debug_osd = 10/20` is 10. Without one, `fallback`.
     pub fn debug_level(&self, subsystem: &str, fallback: u8) -> u8 {
         let v = self.get(&format!("debug_{subsystem}"));
@@ -406,5 +415,10 @@ mod tests {
         assert_eq!(c.set_mon_values(&m), ["osd_max_backfills"]);
         assert!(c.set_mon_values(&m).is_empty());
         assert_eq!(c.set_mon_values(&BTreeMap::new()), ["osd_max_backfills"]);
+        let debug = BTreeMap::from([("debug_osd".to_owned(), "20/20".to_owned())]);
+        assert_eq!(
+            (c.set_mon_values(&debug), c.set_mon_values(&BTreeMap::new())),
+            (vec!["debug_osd".into()], vec!["debug_osd".into()])
+        );
     }
 }

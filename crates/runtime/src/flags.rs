@@ -268,15 +268,6 @@ impl DaemonArgs {
     }
 }
 
-/// `--a b --c=d` of `injectargs` as options.
-pub fn parse_injectargs(text: &str) -> Result<Vec<(String, String)>, FlagError> {
-    let a = DaemonArgs::parse(split_args(text))?;
-    match a.rest.first() {
-        Some(r) => Err(FlagError::Unknown(r.clone())),
-        None => Ok(a.options),
-    }
-}
-
 fn split_args(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut word: Option<String> = None;
@@ -335,10 +326,5 @@ mod tests {
         assert_eq!(parse("-i"), Err(FlagError::NoValue("-i".into())));
         assert_eq!(parse("--osd-data"), Err(FlagError::NoValue("--osd-data".into())));
         assert_eq!(parse("-f").unwrap().config("osd").unwrap_err(), FlagError::NoId);
-        assert!(parse_injectargs("--osd-max-backfills 3 x").is_err());
-        assert_eq!(
-            parse_injectargs("--osd-max-backfills '3'").unwrap(),
-            [("osd_max_backfills".to_owned(), "3".to_owned())]
-        );
     }
 }

@@ -4,6 +4,8 @@
 //! (directives of `tracing-subscriber`) wins over all. The file is reopened on [`Log::reopen`] (SIGHUP, logrotate).
 
 use crate::config::Config;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ const SUBSYSTEMS: &[(&str, &[&str])] = &[
     ("ms", &["net", "msgr"]),
     ("auth", &["cephx"]),
     ("mon", &["mon", "mon_core"]),
-    ("paxos", &["mon_core::raft"]),
+    ("paxos", &["quorum"]),
     ("osd", &["osd", "osd_core", "osd_ops", "pg"]),
     ("objclass", &["cls"]),
     ("journal", &["disk"]),
@@ -29,6 +31,12 @@ const SUBSYSTEMS: &[(&str, &[&str])] = &[
     ("bluestore", &["store_core", "disk"]),
     ("asok", &["runtime::asok"]),
 ];
+
+/// True for an option that says what is logged, and where to ([`Log::configure`]).
+pub fn is_of_log(name: &str) -> bool {
+    matches!(name, "log_file" | "log_to_file" | "log_to_stderr")
+        || name.strip_prefix("debug_").is_some_and(|n| SUBSYSTEMS.iter().any(|(s, _)| *s == n))
+}
 
 fn level(n: u8) -> &'static str {
     match n {
@@ -114,6 +122,13 @@ pub struct Log {
 }
 
 impl Log {
+    /// Takes over what the monitors' configuration says, and what it says of the log.
+    pub fn follow(&self, config: &RefCell<Config>, central: &BTreeMap<String, String>) {
+        let changed = config.borrow_mut().set_mon_values(central);
+        if changed.iter().any(|n| is_of_log(n)) {
+            self.configure(&config.borrow());
+        }
+    }
     /// Installs the process's logger as configured. A file that cannot be opened is reported, and stderr used in its place.
     pub fn start(config: &Config) -> Log {
         let output = Output::default();

@@ -75,6 +75,7 @@ impl MonNode {
             options,
             version: "loligo sim".to_owned(),
             auth: AuthConfig::default(),
+            ..Default::default()
         };
         let monmap = MonMap::build(fsid, env.now(), [("a".to_owned(), AddrVec(vec![mon_address()]))]);
         let entity = |kind, id: String| {
@@ -192,7 +193,10 @@ impl World {
                 self.trace.line(self.now, || format!("mon: {level:?} {text}"));
             }
             MonEffect::LocalReply { token, ret, outs, .. } => self.command_answered(token, ret, &outs),
-            MonEffect::AuthChanged | MonEffect::RequireFeatures(_) | MonEffect::MonmapChanged => {}
+            MonEffect::AuthChanged
+            | MonEffect::RequireFeatures(_)
+            | MonEffect::MonmapChanged
+            | MonEffect::Central(_) => {}
             MonEffect::Forward(..)
             | MonEffect::TellLeader(_)
             | MonEffect::Look(..)

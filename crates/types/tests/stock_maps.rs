@@ -140,6 +140,8 @@ stock! {
     auth_name: types::logentry::AuthName = "EntityName";
     service_map: types::servicemap::ServiceMap = "ServiceMap";
     daemon_health_metric: types::servicemap::DaemonHealthMetric = "DaemonHealthMetric";
+    pg_map_digest: types::pgdigest::PgMapDigest = "PGMapDigest";
+    progress_event: types::pgdigest::ProgressEvent = "ProgressEvent";
     superblock: types::superblock::OsdSuperblock = "OSDSuperblock";
     compat_set: types::compatset::CompatSet = "CompatSet";
 }

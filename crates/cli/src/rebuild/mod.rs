@@ -115,8 +115,8 @@ pub fn main(args: Vec<String>) -> anyhow::Result<()> {
     let made = keys.complete()?;
 
     let there: BTreeSet<PgId> = osds.iter().flat_map(OfflineOsd::pgs).collect();
+    let rebuilt = rebuild(&place, &history, &keys, &given, absent.is_empty().then(|| there.clone()))?;
     let on_none = without_copy(&history.newest, &there);
-    let rebuilt = rebuild(&place, &history, &keys, &given, absent.is_empty().then_some(there))?;
     progress.step(&format!("stores of {} monitors made in memory", place.targets.len()));
     let mut aside = Vec::new();
     if !args.dry_run {

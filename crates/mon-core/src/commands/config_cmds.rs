@@ -144,18 +144,23 @@ fn dump(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     render(a, &Value::Array(list), || t.to_string())
 }
 
-fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
-    let veil = Veil::of(core, ctx);
-    let w = need(a, "who")?;
-    let parsed = Who::parse(&w).ok_or((Errno::EINVAL, format!("unrecognized entity '{w}'")))?;
-    let entity = parsed.section;
-    let (host, class) = match entity.strip_prefix("osd.").and_then(|i| i.parse::<i32>().ok()) {
+/// Host and device class of an OSD, which masks may name; empty for others.
+pub(super) fn masks_of(core: &MonCore, entity: &str) -> (String, String) {
+    match entity.strip_prefix("osd.").and_then(|i| i.parse::<i32>().ok()) {
         Some(o) => (
             core.osd.meta(types::OsdId(o), "hostname").unwrap_or_default().to_owned(),
             crate::crushutil::class_of(&core.osd.map.crush, o).unwrap_or_default().to_owned(),
         ),
         None => Default::default(),
-    };
+    }
+}
+
+fn get(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
+    let veil = Veil::of(core, ctx);
+    let w = need(a, "who")?;
+    let parsed = Who::parse(&w).ok_or((Errno::EINVAL, format!("unrecognized entity '{w}'")))?;
+    let entity = parsed.section;
+    let (host, class) = masks_of(core, &entity);
     let all = core.config.effective(&entity, &host, &class);
     if let Some(key) = a.str("key") {
         let key = options::normalize(&key);

@@ -1,4 +1,5 @@
-//! `config show`: what a running daemon is configured to, by its own report; of one that reports nothing, what the central configuration says.
+//! `config show`: what a running daemon is configured to, by its own report; of one that reports nothing (as other monitors), what the central
+//! configuration says.
 
 use super::config_cmds::Veil;
 use super::{Args, CmdResult, Ctx, fail, need, render, text};
@@ -21,11 +22,24 @@ fn config_of(core: &MonCore, who: &str) -> Result<DaemonConfig, (Errno, String)>
     if let Some(d) = told.filter(|d| d.config != DaemonConfig::default()) {
         return Ok(d.config.clone());
     }
-    if told.is_none() && !core.sessions.values().any(|s| s.peer.entity == who) {
+    let session = core.sessions.values().find(|s| s.peer.entity == who);
+    let mon = who.strip_prefix("mon.").filter(|m| core.monmap().mons.contains_key(*m));
+    if told.is_none() && session.is_none() && mon.is_none() {
         return Err((Errno::ENOENT, format!("no config state for daemon {who}")));
     }
-    let central = core.config.effective(who, "", "");
-    let values = central.into_iter().map(|(k, (_, v))| (k, Layers::from([(MON, v)]))).collect();
+    let (mut host, class) = super::config_cmds::masks_of(core, who);
+    if host.is_empty() {
+        let known = mon.and_then(|m| core.mon_metadata.get(m)?.get("hostname").cloned());
+        host = known.or_else(|| session.map(|s| s.hostname.clone())).unwrap_or_default();
+    }
+    let central = core.config.effective(who, &host, &class);
+    let mut values: BTreeMap<String, Layers> =
+        central.into_iter().map(|(k, (_, v))| (k, Layers::from([(MON, v)]))).collect();
+    if mon == Some(core.name()) {
+        for (name, layers) in &core.cfg.layers {
+            values.entry(name.clone()).or_default().extend(layers.clone());
+        }
+    }
     Ok(DaemonConfig { values, ignored: BTreeMap::new() })
 }
 

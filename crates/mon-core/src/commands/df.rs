@@ -36,7 +36,11 @@ pub fn pool_used_bytes(core: &MonCore, pool: PoolId) -> u64 {
 fn rule_avail(core: &MonCore, pool: PoolId) -> u64 {
     let m = &core.osd.map;
     let Some(p) = m.pool(pool) else { return 0 };
-    let Some(rule) = m.pool_rule(p).and_then(|r| m.crush.rule(r)) else { return 0 };
+    let Some(number) = m.pool_rule(p) else { return 0 };
+    if let Some(told) = core.pgmap.digest_rule_avail(number) {
+        return told;
+    }
+    let Some(rule) = m.crush.rule(number) else { return 0 };
     let mut weights: BTreeMap<i32, f64> = BTreeMap::new();
     for s in rule.steps.iter().filter(|s| s.op == crush::op::TAKE) {
         for d in crushutil::devices_below(&m.crush, s.arg1) {
@@ -72,6 +76,9 @@ fn ratio(s: &StoreStatfs) -> f64 {
 }
 
 fn by_class(core: &MonCore) -> BTreeMap<String, StoreStatfs> {
+    if let Some(d) = &core.pgmap.digest {
+        return d.osd_sum_by_class.iter().map(|(class, s)| (class.clone(), s.statfs.clone())).collect();
+    }
     let mut m: BTreeMap<String, StoreStatfs> = BTreeMap::new();
     for (o, s) in &core.pgmap.osds {
         let class = crushutil::class_of(&core.osd.map.crush, o.0).unwrap_or("").to_owned();
@@ -125,7 +132,7 @@ fn rows(core: &MonCore) -> Vec<Row> {
             Row {
                 name: core.osd.map.pool_name(*id).unwrap_or_default().to_owned(),
                 id: id.0,
-                pgs: core.pgmap.pool_pgs(*id).count(),
+                pgs: core.pgmap.num_pool_pgs(*id),
                 stored: data + omap,
                 omap,
                 objects: s.stats.sum.num_objects.max(0) as u64,
@@ -157,10 +164,10 @@ fn json(
     detail: bool,
 ) -> Value {
     let mut stats = space_json(total);
-    let n = core.pgmap.osds.len();
-    stats["num_osds"] = n.into();
-    stats["num_per_pool_osds"] = n.into();
-    stats["num_per_pool_omap_osds"] = n.into();
+    let [all, per_pool, per_pool_omap] = core.pgmap.num_osds();
+    stats["num_osds"] = all.into();
+    stats["num_per_pool_osds"] = per_pool.into();
+    stats["num_per_pool_omap_osds"] = per_pool_omap.into();
     let by: Map<String, Value> = classes.iter().map(|(k, s)| (k.clone(), space_json(s))).collect();
     let pools: Vec<Value> = rows
         .iter()

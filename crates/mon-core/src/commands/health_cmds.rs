@@ -47,6 +47,13 @@ pub fn pong(core: &MonCore) -> Value {
     json!({"health": health, "mon_status": super::mon_cmds::mon_status_json(core)})
 }
 
+/// What a manager is told of the cluster every few seconds: `mon_status`, and `health detail`.
+pub(crate) fn digest(core: &MonCore) -> (bytes::Bytes, bytes::Bytes) {
+    let health = health_json(core, &core.checks(), true);
+    let text = |v: &Value| crate::fmt::compact(v).into();
+    (text(&super::mon_cmds::mon_status_json(core)), text(&health))
+}
+
 /// `(muted: A(59m) B)`, or nothing.
 pub(super) fn muted_text(core: &MonCore) -> Option<String> {
     let list: Vec<String> = core

@@ -80,7 +80,7 @@ fn metadata_of(core: &MonCore, gid: u64, name: bool) -> Option<Value> {
     if name {
         v.insert("name".into(), core.mds.map.info(gid)?.name.clone().into());
     }
-    for (k, x) in core.mds.metadata.get(&gid.to_string())? {
+    for (k, x) in core.mds.metadata.get(&gid.to_string())?.iter().filter(|(k, _)| *k != "name") {
         v.insert(k.clone(), x.clone().into());
     }
     Some(Value::Object(v))

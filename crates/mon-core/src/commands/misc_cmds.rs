@@ -13,7 +13,6 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
     ("osd last-stat-seq", last_stat_seq),
     ("osd pool autoscale-status", autoscale_status),
     ("mon count-metadata", mon_count),
-    ("mgr count-metadata", mgr_count),
     ("mds count-metadata", mds_count),
     ("device ls-by-daemon", device_by),
     ("device ls-by-host", device_by),
@@ -23,7 +22,7 @@ pub(super) const TABLE: &[(&str, Handler)] = &[
 
 fn last_stat_seq(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let o = OsdId(need_int(a, "id")? as i32);
-    let seq = core.pgmap.osds.get(&o).map_or(0, |s| s.seq);
+    let seq = core.pgmap.last_seq(o);
     render(a, &json!({"osd": o.0, "last_stat_seq": seq}), || format!("{seq}\n"))
 }
 
@@ -225,10 +224,6 @@ fn counts<'a>(
 fn mon_count(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     as_json(a, &counts(a, core.mon_metadata.iter().map(|(_, m)| m))?)
 }
-fn mgr_count(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    let active = core.mon_metadata.get(&core.mgr.map.active_name);
-    as_json(a, &counts(a, active.into_iter())?)
-}
 fn mds_count(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     as_json(a, &counts(a, std::iter::empty())?)
 }
@@ -339,13 +334,12 @@ fn report(core: &mut MonCore, a: &Args, ctx: &Ctx) -> CmdResult {
     m.insert("crushmap".into(), crush);
     m.insert("mgrmap".into(), mgr);
     m.insert("fsmap".into(), fs);
-    let num_pg = core.pgmap.pgs.len();
+    let num_pg = core.pgmap.num_pgs();
     m.insert("num_pg".into(), num_pg.into());
-    let active = core.pgmap.pgs.values().filter(|s| s.state & types::pgstat::pg_state::ACTIVE != 0).count();
+    let (unknown, active) = core.pgmap.unknown_and_active();
     m.insert("num_pg_active".into(), active.into());
-    let unknown = core.pgmap.pgs.values().filter(|s| s.state == 0).count();
     m.insert("num_pg_unknown".into(), unknown.into());
-    m.insert("num_osd".into(), core.pgmap.osds.len().into());
+    m.insert("num_osd".into(), core.pgmap.num_osds()[0].into());
     m.insert("pool_stats".into(), pgs["pg_map"]["pool_stats"].clone());
     m.insert("osd_stats".into(), pgs["pg_map"]["osd_stats"].clone());
     m.insert("paxos".into(), json!({"first_committed": 1, "last_committed": core.version()}));

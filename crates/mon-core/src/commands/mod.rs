@@ -25,6 +25,8 @@ mod health_cmds;
 mod map_cmds;
 mod mds_cmds;
 mod mgr_cmds;
+mod mgr_descs;
+mod mgr_map_cmds;
 mod misc_cmds;
 mod mon_cmds;
 mod osd_cmds;
@@ -48,12 +50,14 @@ pub(crate) use balancer_cmds::tick as balancer_tick;
 pub(crate) use crash_cmds::recent as recent_crashes;
 pub use daemon_cmds::{is_of_process, of_process, of_this_monitor};
 pub use df::{pool_max_avail, pool_used_bytes};
+pub(crate) use health_cmds::digest;
 pub use health_cmds::pong;
 pub(crate) use mon_cmds::legacy as legacy_address;
 pub(crate) use pool_cmds::{deletable, stage_delete, stage_mksnap, stage_pool, stage_rmsnap};
 pub(crate) use progress_cmds::{
     load as load_progress, map_changed as progress_map_changed, tick as progress_tick,
 };
+pub(crate) use status::manager_line;
 pub(crate) use tier_cmds::in_use as tier_in_use;
 
 use crate::authz::{self, Way};
@@ -204,10 +208,11 @@ pub(crate) fn need_float(a: &Args, name: &str) -> Result<f64, (Errno, String)> {
     a.float(name).ok_or_else(|| (Errno::EINVAL, format!("bad or missing field '{name}'")))
 }
 
-fn families() -> [&'static [(&'static str, Handler)]; 27] {
+fn families() -> [&'static [(&'static str, Handler)]; 28] {
     [
         mon_cmds::TABLE,
         map_cmds::TABLE,
+        mgr_map_cmds::TABLE,
         fs_cmds::TABLE,
         fs_status::TABLE,
         mds_cmds::TABLE,
@@ -283,11 +288,16 @@ pub(crate) fn signature(prefix: &str) -> Option<&'static Signature> {
     index.get(prefix).copied()
 }
 
-fn describe(role: Role, way: Way) -> String {
-    let mut all = Map::new();
+/// Describes the commands of the table that are known there, behind those that are described already; without the built-in manager
+/// none of its own.
+fn describe(mut all: Map<String, Value>, role: Role, way: Way, builtin: bool) -> String {
     // (What is told to a monitor's process has names that the service uses otherwise.)
     let told = (role, way) == (Role::Mon, Way::Tell);
-    let own = |s: &&Signature| authz::knows(role, way, s) && !(told && is_of_process(s.prefix));
+    let own = |s: &&Signature| {
+        authz::knows(role, way, s)
+            && !(told && is_of_process(s.prefix))
+            && (builtin || s.flags & FLAG_MGR == 0)
+    };
     for s in signatures().iter().filter(own) {
         // Hidden ones (flag 32) are listed by stock too.
         let sig: Value = serde_json::from_str(s.sig).unwrap_or(Value::Null);
@@ -315,7 +325,7 @@ fn descriptions(role: Role, way: Way) -> Bytes {
     let texts = TEXTS.get_or_init(|| {
         let roles = [Role::Mon, Role::Mgr, Role::Local];
         let all = roles.into_iter().flat_map(|r| [(r, Way::Service), (r, Way::Tell)]);
-        all.map(|(r, w)| ((r as u8, w as u8), Bytes::from(describe(r, w)))).collect()
+        all.map(|(r, w)| ((r as u8, w as u8), Bytes::from(describe(Map::new(), r, w, true)))).collect()
     });
     texts.get(&(role as u8, way as u8)).cloned().unwrap_or_default()
 }
@@ -445,7 +455,10 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         Err(text) => return err(Errno::EINVAL, text),
     };
     if args.prefix == "get_command_descriptions" {
-        let data = descriptions(ctx.role, ctx.way);
+        let data = match core.mgr.external && (ctx.role, ctx.way) == (Role::Mon, Way::Service) {
+            true => mgr_descs::descriptions(core),
+            false => descriptions(ctx.role, ctx.way),
+        };
         return (Reply { ret: 0, outs: String::new(), data }, false);
     }
     let Some(row) = signature(&args.prefix).filter(|s| authz::knows(ctx.role, ctx.way, s)) else {
@@ -456,6 +469,9 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         };
         return err(Errno::EINVAL, text);
     };
+    if core.mgr.external && row.flags & FLAG_MGR != 0 {
+        return err(Errno::EOPNOTSUPP, mgr_descs::elsewhere(core));
+    }
     if row.flags & FLAG_DEPRECATED != 0 && core.cfg.flag("mon_debug_deprecated_as_obsolete") {
         let text = "command is obsolete; please check usage and/or man page";
         return err(Errno::EOPNOTSUPP, text.to_owned());
@@ -482,6 +498,11 @@ pub(crate) fn run(core: &mut MonCore, cmd: &[String], ctx: &Ctx) -> (Reply, bool
         Ok(o) => (Reply { ret: o.ret, outs: o.outs, data: Bytes::from(o.data) }, o.wait),
         Err((e, outs)) => err(e, outs),
     }
+}
+
+/// What a command that is meant for another cluster is answered.
+pub(crate) fn wrong_fsid() -> (Reply, bool) {
+    (Reply { ret: Errno::EPERM.negated(), outs: "wrong fsid".to_owned(), data: Bytes::new() }, false)
 }
 
 fn audit(core: &mut MonCore, ctx: &Ctx, cmd: &[String], what: &str) {

@@ -288,8 +288,12 @@ fn mon_versions(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 fn versions(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let mon = mon_versions_map(core);
-    // Each monitor is a manager too: the active one, and those that stand by.
-    let mgr = if core.mgr.map.available { mon.clone() } else { BTreeMap::new() };
+    // Each monitor is a manager too where that is so: the active one, and those that stand by.
+    let mgr = match core.mgr.external {
+        true => super::mgr_map_cmds::count(core, "ceph_version"),
+        false if core.mgr.map.available => mon.clone(),
+        false => BTreeMap::new(),
+    };
     let osd = osd_versions_map(core);
     let mut overall = BTreeMap::new();
     let mds = super::mds_cmds::count_by(core, "ceph_version");
@@ -351,9 +355,8 @@ fn node_ls(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         }
     }
     let mut mgr: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    if core.mgr.map.available {
-        let n = core.mgr.map.active_name.clone();
-        mgr.entry(host(core.mon_metadata.get(&n))).or_default().push(n.into());
+    for (n, m) in super::mgr_map_cmds::managers(core) {
+        mgr.entry(host(Some(&m))).or_default().push(n.into());
     }
     let v = match a.str("type").as_deref() {
         Some("mon") => json!(mon),

@@ -158,9 +158,9 @@ fn metadata(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let one = |o: OsdId| {
         let mut v = Map::new();
         v.insert("id".into(), o.0.into());
-        for (k, x) in core.osd.metadata.get(&o.0.to_string()).into_iter().flatten() {
-            v.insert(k.clone(), x.clone().into());
-        }
+        // (A manager of stock's that is told another kind of "id" dies of it.)
+        let told = core.osd.metadata.get(&o.0.to_string()).into_iter().flatten();
+        v.extend(told.filter(|(k, _)| *k != "id").map(|(k, x)| (k.clone(), x.clone().into())));
         v
     };
     if a.has("id") {

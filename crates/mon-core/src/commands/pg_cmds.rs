@@ -116,11 +116,11 @@ pub(super) fn rate_lines(core: &MonCore) -> Vec<(&'static str, String)> {
 }
 
 fn ratios(core: &MonCore) -> (f32, f32) {
-    let total = core.pgmap.pgs.len() as f32;
-    let unknown = core.pgmap.pgs.values().filter(|s| s.state == 0).count() as f32;
-    let inactive =
-        core.pgmap.pgs.values().filter(|s| s.state != 0 && s.state & pg_state::ACTIVE == 0).count() as f32;
-    if total == 0.0 { (0.0, 0.0) } else { (unknown / total, inactive / total) }
+    let total = core.pgmap.num_pgs();
+    let (unknown, active) = core.pgmap.unknown_and_active();
+    let inactive = total.saturating_sub(unknown + active);
+    let of = |n: usize| if total == 0 { 0.0 } else { n as f32 / total as f32 };
+    (of(unknown), of(inactive))
 }
 
 /// The lines behind `pgs:` of the status.
@@ -150,7 +150,7 @@ pub(super) fn pgmap_summary_json(core: &MonCore) -> Value {
     let states: Vec<Value> =
         m.states_by_count().into_iter().map(|(n, s)| json!({"state_name": s, "count": n})).collect();
     let mut v = json!({
-        "pgs_by_state": states, "num_pgs": m.pgs.len(), "num_pools": core.osd.map.pools.len(), "num_objects": sum.num_objects,
+        "pgs_by_state": states, "num_pgs": m.num_pgs(), "num_pools": core.osd.map.pools.len(), "num_objects": sum.num_objects,
         "data_bytes": sum.num_bytes, "bytes_used": space.used_raw(), "bytes_avail": space.available, "bytes_total": space.total,
     });
     let (unknown, inactive) = ratios(core);
@@ -192,7 +192,7 @@ fn stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     states.reverse();
     let by: Vec<Value> = states.iter().map(|(n, s)| json!({"name": s, "num": n})).collect();
     let mut summary = json!({
-        "num_pg_by_state": by, "num_pgs": m.pgs.len(), "num_bytes": sum.num_bytes, "total_bytes": space.total,
+        "num_pg_by_state": by, "num_pgs": m.num_pgs(), "num_bytes": sum.num_bytes, "total_bytes": space.total,
         "total_avail_bytes": space.available, "total_used_bytes": space.used_raw(), "total_used_raw_bytes": space.used_raw(),
     });
     let r = m.rates();
@@ -201,7 +201,7 @@ fn stat(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     let list: Vec<String> = states.iter().map(|(n, s)| format!("{n} {s}")).collect();
     let mut plain = format!(
         "{} pgs: {}; {} data, {} used, {} / {} avail",
-        m.pgs.len(),
+        m.num_pgs(),
         list.join(", "),
         byte_u(sum.num_bytes.max(0) as u64),
         byte_u(space.used_raw()),

@@ -170,13 +170,7 @@ fn create(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
 
 /// Why a pool may not be removed.
 pub(crate) fn deletable(core: &MonCore, id: PoolId) -> Result<(), String> {
-    if !core.cfg.flag("mon_allow_pool_delete")
-        && core
-            .config
-            .effective(&format!("mon.{}", core.name()), "", "")
-            .get("mon_allow_pool_delete")
-            .is_none_or(|v| v.1 != "true")
-    {
+    if !core.cfg.flag("mon_allow_pool_delete") {
         return Err("pool deletion is disabled; you must first set the mon_allow_pool_delete config option to true before you can destroy a pool".into());
     }
     if core.osd.peek().pool(id).is_some_and(|p| p.has_flag(flag::NODELETE)) {

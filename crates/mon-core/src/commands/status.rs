@@ -76,10 +76,33 @@ fn status(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
         "osdmap": osd_summary_json(core), "pgmap": pgmap_summary_json(core),
         "fsmap": super::fs_status::summary_json(&core.mds.map),
         "mgrmap": {"available": mgr.available, "num_standbys": mgr.standbys.len(), "modules": mgr.modules, "services": mgr.services},
-        "servicemap": servicemap(core), "progress_events": core.progress.status_json(core.now),
+        "servicemap": servicemap(core), "progress_events": progress_json(core),
     });
     let core = &*core;
     render(a, &v, || plain(core, &checks))
+}
+
+/// `x(active, since 2m), standbys: y`.
+pub(crate) fn manager_line(core: &MonCore) -> String {
+    let m = &core.mgr.map;
+    let external = core.mgr.external;
+    let mut s = String::new();
+    if m.available || (external && m.active_gid != 0) {
+        // An external manager's time does not begin with ours.
+        let since = if external { m.active_change } else { m.active_change.max(core.started) };
+        let starting = if m.available { "" } else { "starting, " };
+        s.push_str(&format!("{}(active, {starting}since {})", m.active_name, ago(core, since)));
+    } else {
+        s.push_str("no daemons active");
+        if external && !m.active_change.is_zero() {
+            s.push_str(&format!(" (since {})", ago(core, m.active_change)));
+        }
+    }
+    if !m.standbys.is_empty() {
+        let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
+        s.push_str(&format!(", standbys: {}", names.join(", ")));
+    }
+    s
 }
 
 fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
@@ -103,21 +126,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
         s.push_str(&format!(", out of quorum: {}", out.join(", ")));
     }
     s.push('\n');
-    let m = &core.mgr.map;
-    if m.available {
-        s.push_str(&format!(
-            "    mgr: {}(active, since {})",
-            m.active_name,
-            ago(core, m.active_change.max(core.started))
-        ));
-        if !m.standbys.is_empty() {
-            let names: Vec<&str> = m.standbys.values().map(|s| s.name.as_str()).collect();
-            s.push_str(&format!(", standbys: {}", names.join(", ")));
-        }
-        s.push('\n');
-    } else {
-        s.push_str("    mgr: no daemons active\n");
-    }
+    s.push_str(&format!("    mgr: {}\n", manager_line(core)));
     if let Some(line) = super::fs_status::daemons_line(&core.mds.map) {
         s.push_str(&format!("    mds: {line}\n"));
     }
@@ -131,7 +140,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
         " \n  data:\n{}    pools:   {} pools, {} pgs\n    objects: {} objects, {}\n    usage:   {} used, {} / {} avail\n",
         super::fs_status::volumes_line(&core.mds.map),
         core.osd.map.pools.len(),
-        core.pgmap.pgs.len(),
+        core.pgmap.num_pgs(),
         si_u(sum.num_objects.max(0) as u64),
         byte_u(sum.num_bytes.max(0) as u64),
         byte_u(space.used_raw()),
@@ -147,7 +156,31 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
             s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
         }
     }
-    s.push_str(&core.progress.status_text(core.now));
+    s.push_str(&progress_text(core));
     s.push_str(" \n");
     s
+}
+
+/// What goes on, as the status shows it: the built-in manager's word, or an external one's.
+fn progress_text(core: &MonCore) -> String {
+    if !core.mgr.external {
+        return core.progress.status_text(core.now);
+    }
+    let events = core.manager_report().into_iter().flat_map(|r| r.progress.values());
+    let lines: String = events.filter(|e| e.add_to_ceph_s).map(|e| format!("    {}\n", e.message)).collect();
+    if lines.is_empty() { lines } else { format!(" \n  progress:\n{lines}") }
+}
+
+fn progress_json(core: &MonCore) -> Value {
+    if !core.mgr.external {
+        return core.progress.status_json(core.now);
+    }
+    let events = core.manager_report().into_iter().flat_map(|r| &r.progress);
+    events
+        .map(|(id, e)| {
+            let v = json!({"message": e.message, "progress": f64::from(e.progress), "add_to_ceph_s": e.add_to_ceph_s});
+            (id.clone(), v)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

@@ -1,23 +1,24 @@
 //! Beacons: a daemon says that it lives and which state it wants; the answer carries the epoch that it must have.
 
 use super::roles::{damaged, erase, human, insert, role, stop, transition_valid};
-use crate::core::MonCore;
+use crate::core::{MonCore, bytes_of, says_too_much};
 use crate::event::{LogLevel, MonEffect, SessionId};
 use messages::{MMdsBeacon, MMdsLoadTargets, MMdsMap, Message, PaxosHeader};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use types::Epoch;
 use types::fsmap::FSCID_NONE;
 use types::logentry::LogPrio;
 use types::mdsmap::{MdsInfo, state};
-use types::{AddrType, EntityAddr, Epoch};
 
 /// Daemons that are known at once; more are not taken in.
 const DAEMONS_MAX: usize = 4096;
-/// Longest name of a daemon, and bytes of what it says of itself.
+/// Longest name of a daemon.
 const NAME_MAX: usize = 256;
-const INFO_MAX: usize = 64 << 10;
-/// Complaints of one daemon that are kept.
+/// Complaints of one daemon that are kept, and their bytes.
 const METRICS_MAX: usize = 1000;
+const HEALTH_MAX: usize = 256 << 10;
+/// Bytes of what a daemon knows of the on-disk format; they are in every map that it is in.
+const COMPAT_MAX: usize = 16 << 10;
 
 impl MonCore {
     fn mds_log(&mut self, level: LogLevel, line: String) {
@@ -102,7 +103,10 @@ impl MonCore {
             s.peer.entity.strip_prefix("mds.") == Some(b.name.as_str()) && s.peer.global_id == b.global_id;
         let small = b.name.len() <= NAME_MAX
             && b.health.metrics.len() <= METRICS_MAX
-            && b.sys_info.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() <= INFO_MAX;
+            && !says_too_much(&b.sys_info)
+            && b.health.metrics.iter().map(|m| m.message.len() + bytes_of(&m.metadata)).sum::<usize>()
+                <= HEALTH_MAX
+            && denc::to_bytes(&b.compat, denc::Features::ALL).len() <= COMPAT_MAX;
         if !own || !small {
             let line =
                 format!("ignoring a beacon of mds.{} ({}) from {}", b.name, b.global_id, s.peer.entity);
@@ -251,12 +255,9 @@ impl MonCore {
 
     /// Keeps a daemon that is thought dead from writing; the OSDMap epoch that says so.
     fn blocklist_mds(&mut self, info: &MdsInfo) -> Epoch {
-        let until = self.now + self.mds_seconds("mon_mds_blocklist_interval");
-        let list = Arc::make_mut(&mut self.osd.next().blocklist);
-        for a in &info.addrs.0 {
-            list.insert(EntityAddr { kind: AddrType::Any, ..*a }, until);
-        }
-        self.osd.map.epoch.next()
+        let span = self.cfg.secs("mon_mds_blocklist_interval");
+        // (None that has a rank is without an address.)
+        self.blocklist_addrs(std::slice::from_ref(&info.addrs), span).unwrap_or(Epoch(0))
     }
 
     /// A daemon is given up: it is blocklisted if it held a rank, and leaves the map. True when it was there.

@@ -36,13 +36,6 @@ impl MonCore {
         all.into_iter().for_each(|fscid| self.mds_fill(fscid));
     }
 
-    /// An option that is a time: from the cluster's configuration, else from this monitor's own.
-    pub(super) fn mds_seconds(&self, name: &str) -> Duration {
-        const SECONDS_MAX: f64 = 1e9;
-        let secs = self.live_num(name);
-        Duration::from_secs_f64(if secs.is_finite() { secs.clamp(0.0, SECONDS_MAX) } else { 0.0 })
-    }
-
     /// The first standby that a serving file system sees makes it want one from then on.
     fn mds_first_standbys(&mut self) {
         let waiting = self.mds.peek().standby_daemons.len();
@@ -97,8 +90,8 @@ impl MonCore {
 
     /// Daemons without a beacon for `mds_beacon_grace` are laggy; who can be replaced is.
     fn silent_mds(&mut self) {
-        let grace = self.mds_seconds("mds_beacon_grace").max(Duration::from_secs(1));
-        let interval = self.mds_seconds("mds_beacon_interval");
+        let grace = self.cfg.secs("mds_beacon_grace").max(Duration::from_secs(1));
+        let interval = self.cfg.secs("mds_beacon_interval");
         let slept = self.now.since(self.mds.last_tick);
         self.mds.last_tick = self.now;
         if slept > grace.saturating_sub(interval).max(TICK_MISSED) {

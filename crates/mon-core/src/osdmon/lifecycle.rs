@@ -1,7 +1,7 @@
 //! What OSDs tell the monitor about themselves: boot, alive, down, full, beacons, temporary mappings, created PGs.
 
-use crate::core::MonCore;
-use crate::event::SessionId;
+use crate::core::{MonCore, says_too_much};
+use crate::event::{LogLevel, MonEffect, SessionId};
 use crate::osdmon::failure::Report;
 use crate::session::Session;
 use messages::osd_mon::failure_flags;
@@ -52,6 +52,10 @@ impl MonCore {
         if m.superblock.cluster_fsid != fsid || m.superblock.whoami != osd || osd.0 < 0 || osd.0 >= OSD_ID_MAX
         {
             return;
+        }
+        if says_too_much(&m.metadata) {
+            let line = format!("ignoring the boot of osd.{osd}: its metadata is too large");
+            return self.effects.push(MonEffect::Log(LogLevel::Error, line));
         }
         let uuid = map.uuid(osd).unwrap_or_default();
         if map.exists(osd) && !uuid.is_zero() && uuid != m.superblock.osd_fsid {
@@ -199,7 +203,7 @@ impl MonCore {
 
     /// Marks down whoever the claims suffice against.
     pub(crate) fn check_failures(&mut self) {
-        let grace = Duration::from_secs_f64(self.cfg.num("osd_heartbeat_grace").max(1.0));
+        let grace = self.cfg.secs("osd_heartbeat_grace").max(Duration::from_secs(1));
         let level = self.cfg.opt("mon_osd_reporter_subtree_level");
         for target in self.osd.failures.targets() {
             // One that is down already is marked by its own record.

@@ -21,7 +21,7 @@ impl MonCore {
 
     /// An OSD without a beacon for `mon_osd_report_timeout` is down.
     fn silent_osds(&mut self) {
-        let limit = Duration::from_secs_f64(self.cfg.num("mon_osd_report_timeout").max(1.0));
+        let limit = self.cfg.secs("mon_osd_report_timeout").max(Duration::from_secs(1));
         let silent: Vec<OsdId> = self
             .osd
             .map
@@ -41,11 +41,10 @@ impl MonCore {
     }
 
     fn down_to_out(&mut self) {
-        let interval = self.cfg.num("mon_osd_down_out_interval");
-        if interval <= 0.0 || self.osd.map.has_flag(flag::NOOUT) {
+        let interval = self.cfg.secs("mon_osd_down_out_interval");
+        if interval.is_zero() || self.osd.map.has_flag(flag::NOOUT) {
             return;
         }
-        let interval = Duration::from_secs_f64(interval);
         let ratio = self.cfg.num("mon_osd_min_in_ratio");
         let due: Vec<OsdId> = self
             .osd
@@ -135,8 +134,7 @@ impl MonCore {
             let mut purged = IntervalSet::new();
             for (start, len) in queue.iter() {
                 for snap in start..start.saturating_add(len) {
-                    let all = self.pgmap.pool_pgs(*pool).filter(|(_, s)| s.purged_snaps.contains(snap));
-                    if all.count() as u32 == p.pg_num {
+                    if self.pgmap.purged_everywhere(*pool, p.pg_num, snap) {
                         purged.insert(snap);
                     }
                 }

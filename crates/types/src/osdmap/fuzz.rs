@@ -22,6 +22,20 @@ fn with_crc(data: &[u8], from_end: usize) -> Bytes {
     Bytes::from(v)
 }
 
+/// A full map with a right crc.
+pub fn with_right_crc(data: &[u8]) -> Bytes {
+    with_crc(data, 4)
+}
+
+/// An incremental with a right crc, that promises nothing of the map that it leads to.
+pub fn without_promise(data: &[u8]) -> Bytes {
+    let mut v = data.to_vec();
+    if let Some(promise) = v.last_chunk_mut::<4>() {
+        *promise = [0; 4];
+    }
+    with_crc(&v, 8)
+}
+
 /// Decodes a full map; a good one must place a PG without a panic.
 pub fn fuzz_osdmap(data: &[u8]) {
     let Ok(map) = denc::from_bytes::<OsdMap>(&with_crc(data, 4)) else { return };

@@ -18,7 +18,7 @@ mod placement;
 
 pub use apply::ApplyError;
 pub use create::NewMap;
-pub use fuzz::{fuzz_incremental, fuzz_osdmap};
+pub use fuzz::{fuzz_incremental, fuzz_osdmap, with_right_crc, without_promise};
 pub use incremental::OsdMapIncremental;
 pub use osd_info::{OsdInfo, OsdXInfo};
 pub use placement::UpActing;

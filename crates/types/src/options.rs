@@ -1,6 +1,9 @@
 //! The configuration options that 16.2 knows: name, type, level, default and bounds, so that `config set` refuses what stock refuses;
 //! and for those that mean something here, what they mean.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
@@ -82,8 +85,9 @@ pub fn all() -> impl Iterator<Item = Opt> {
 
 /// Finds an option; blanks and dashes in `name` count as underscores.
 pub fn find(name: &str) -> Option<Opt> {
-    let name = normalize(name);
-    all().find(|o| o.name == name)
+    static INDEX: OnceLock<BTreeMap<&'static str, Opt>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| all().map(|o| (o.name, o)).collect());
+    index.get(name).or_else(|| index.get(normalize(name).as_str())).copied()
 }
 
 /// The canonical form of an option's name.
@@ -181,6 +185,41 @@ pub fn parse_si(value: &str, iec: bool) -> Result<u64, String> {
         .ok_or_else(|| format!("error parsing value: {name}: value seems to be too large"))
 }
 
+/// What `injectargs` is given: `--a b`, `--c=d`, `--switch`, `--no-switch`. An error is in stock's words.
+pub fn parse_injected(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut out = Vec::new();
+    let mut rest = text.split_whitespace().filter(|w| *w != "--").peekable();
+    while let Some(w) = rest.next() {
+        let Some(flag) = w.strip_prefix("--") else {
+            return Err(format!(" failed to parse arguments: {w}"));
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((n, v)) => (normalize(n), Some(v.to_owned())),
+            None => (normalize(flag), None),
+        };
+        let is_switch = |n: &str| find(n).is_some_and(|o| o.kind == "bool");
+        if let (Some(n), None) = (name.strip_prefix("no_"), &value)
+            && is_switch(n)
+        {
+            out.push((n.to_owned(), "false".to_owned()));
+            continue;
+        }
+        let value = match value {
+            Some(v) => v,
+            None if is_switch(&name) => match rest.peek() {
+                Some(v) if !v.starts_with("--") => rest.next().unwrap_or_default().to_owned(),
+                _ => "true".to_owned(),
+            },
+            None => match rest.next() {
+                Some(v) => v.to_owned(),
+                None => return Err(format!("Option --{flag} requires an argument.")),
+            },
+        };
+        out.push((name, value));
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,5 +279,20 @@ mod tests {
             "error parsing value: strict_si_cast: unit prefix not recognized"
         );
         assert_eq!(check(&find("debug_ms").unwrap(), "1").unwrap(), "1/1");
+    }
+
+    #[test]
+    fn injected_flags_are_read_as_stock_reads_them() {
+        let read = |t: &str| parse_injected(t).unwrap();
+        let one = |n: &str, v: &str| vec![(n.to_owned(), v.to_owned())];
+        assert_eq!(read("--mon_pg_warn_min_objects 10K"), one("mon_pg_warn_min_objects", "10K"));
+        assert_eq!(read("-- --mon-lease=6"), one("mon_lease", "6"));
+        let obsolete = "mon_debug_deprecated_as_obsolete";
+        assert_eq!(read("--mon-debug-deprecated-as-obsolete"), one(obsolete, "true"));
+        assert_eq!(read("--no-mon-debug-deprecated-as-obsolete"), one(obsolete, "false"));
+        assert_eq!(read("--mon_globalid_prealloc -1"), one("mon_globalid_prealloc", "-1"));
+        assert_eq!(read("--no-osd_enable_op_tracker --osd_op_history_duration 500").len(), 2);
+        assert_eq!(parse_injected("--mon-lease").unwrap_err(), "Option --mon-lease requires an argument.");
+        assert_eq!(parse_injected("mon-lease 6").unwrap_err(), " failed to parse arguments: mon-lease");
     }
 }
