@@ -4,6 +4,7 @@ use super::options::Globals;
 use anyhow::{Context, anyhow};
 use cephx::{AuthName, CryptoKey};
 use runtime::conf::ConfFile;
+use runtime::config::SetError;
 use runtime::options::Kind;
 use runtime::{Config, Identity, Source};
 use std::path::PathBuf;
@@ -18,6 +19,12 @@ pub struct Settings {
 
 /// Short options of every Ceph program, beside `-c`, `-i`, `-n`, which `ceph` reads otherwise.
 const SHORT: &[(&str, &str)] = &[("-m", "mon_host"), ("-k", "keyring"), ("-K", "keyfile")];
+
+/// True for an option that is a switch, false for one with a value; `None` for none of ours or stock's.
+fn is_switch(name: &str) -> Option<bool> {
+    let stock = || types::options::find(&types::options::normalize(name)).map(|o| o.kind == "bool");
+    Config::kind_of(name).map(|k| k == Kind::Bool).or_else(stock)
+}
 
 /// Takes the options of ceph.conf out of the words, up to a `--`. What is not known stays: it may be the command's.
 pub fn take_options(words: Vec<String>) -> (Vec<(String, String)>, Vec<String>) {
@@ -44,17 +51,14 @@ pub fn take_options(words: Vec<String>) -> (Vec<(String, String)>, Vec<String>) 
                 continue;
             }
         };
-        let no = name
-            .strip_prefix("no-")
-            .or(name.strip_prefix("no_"))
-            .filter(|n| Config::kind_of(n) == Some(Kind::Bool));
-        match (Config::kind_of(&name), no) {
-            (Some(Kind::Bool), _) => {
+        let no = name.strip_prefix("no-").or(name.strip_prefix("no_")).filter(|n| is_switch(n) == Some(true));
+        match (is_switch(&name), no) {
+            (Some(true), _) => {
                 // A switch may have its value behind it.
                 let next = words.next_if(|v| glued.is_none() && runtime::options::parse_bool(v).is_some());
                 options.push((name, glued.or(next).unwrap_or_else(|| "true".into())));
             }
-            (Some(_), _) => match glued.or_else(|| words.next()) {
+            (Some(false), _) => match glued.or_else(|| words.next()) {
                 Some(v) => options.push((name, v)),
                 None => rest.push(word),
             },
@@ -80,7 +84,11 @@ impl Settings {
             config.set(Source::Env, "keyring", &path)?;
         }
         for (k, v) in options {
-            config.set(Source::CmdLine, k, v)?;
+            match config.set(Source::CmdLine, k, v) {
+                // One of stock's that means nothing here.
+                Err(SetError::Unknown(_)) => {}
+                set => set?,
+            }
         }
         Ok(Settings { name, config })
     }
@@ -156,9 +164,12 @@ mod tests {
         );
         assert_eq!(rest, "osd pool create x --pg-num 8 -- -m x");
         let (options, rest) = taken(
-            "--no-log-to-stderr --err-to-stderr false osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host",
+            "--no-log-to-stderr --err-to-stderr false --rbd-cache=false --client-reconnect-stale osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host",
         );
-        assert_eq!(options, ["log-to-stderr=false", "err-to-stderr=false"]);
+        assert_eq!(
+            options,
+            ["log-to-stderr=false", "err-to-stderr=false", "rbd-cache=false", "client-reconnect-stale=true"]
+        );
         assert_eq!(rest, "osd crush reweight osd.0 -1 --yes-i-really-mean-it --mon-host");
     }
 }
