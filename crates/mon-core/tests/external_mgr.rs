@@ -6,7 +6,7 @@ use messages::mgr::{CommandDesc, MMgrBeacon, MMgrDigest, MMgrMap, MMonMgrReport,
 use messages::mon::{MMonSubscribe, SubItem};
 use messages::{MKvData, MMgrOpen, Message, kinds};
 use mon_core::testing::{FSID, World};
-use mon_core::{MonEffect, MonEvent, MonState, QuorumInfo, Role, SessionId};
+use mon_core::{MonEffect, MonEvent, QuorumInfo, Role, SessionId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use types::features::SUPPORTED;
@@ -15,7 +15,7 @@ use types::pgdigest::{PgMapDigest, ProgressEvent};
 use types::pgstat::pg_state;
 use types::raw::RawStruct;
 use types::servicemap::{HealthCheck, HealthCheckMap, HealthStatus, ServiceMap};
-use types::{AddrType, AddrVec, EntityAddr, Epoch};
+use types::{AddrType, AddrVec, EntityAddr, Epoch, MonState};
 
 fn run(w: &mut World, json: &str) -> String {
     let (ret, text, data) = w.command(Role::Mon, json);
