@@ -16,7 +16,7 @@ use types::pgdigest::{PgMapDigest, ProgressEvent};
 use types::pgstat::pg_state;
 use types::raw::RawStruct;
 use types::servicemap::{HealthCheck, HealthCheckMap, HealthStatus, ServiceMap};
-use types::{AddrType, AddrVec, EntityAddr, Epoch};
+use types::{AddrType, AddrVec, EntityAddr, Epoch, MonState};
 
 fn run(w: &mut World, json: &str) -> String {
     let (ret, text, data) = w.command(Role::Mon, json);

@@ -149,6 +149,14 @@ stock! {
 fn tells_compat(m: &types::mdsmap::MdsMap) -> bool {
     m.mds_info.values().all(|i| i.compat.incompat.mask > 1)
 }
+/// Some of its maps are in no order with stock.
+#[test]
+fn pg_map_digest() {
+    check_newest::<types::pgdigest::PgMapDigest>("PGMapDigest", |d| {
+        let sizes = [d.pg_pool_sum.len(), d.num_pg_by_state.len(), d.num_pg_by_osd.len()];
+        sizes.iter().chain(&[d.per_pool_sum_delta.len(), d.per_pool_sum_deltas_stamps.len()]).all(|n| *n < 2)
+    });
+}
 #[test]
 fn fsmap() {
     check_newest::<types::fsmap::FsMap>("FSMap", |m| {
