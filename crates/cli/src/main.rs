@@ -1,8 +1,9 @@
-//! The one binary, `loligo`: `up`, `down`, `status` for a cluster on this machine, and the daemons themselves.
+//! The one binary, `loligo`: `up`, `down`, `status` for a cluster on this machine, the daemons themselves, and the client `ceph`.
 //!
-//! Called as `ceph-mon` or `ceph-osd` (a symlink) it is that daemon, with that program's flags.
+//! Called as `ceph-mon`, `ceph-osd` or `ceph` (a symlink) it is that program, with its flags.
 
 mod allocator;
+mod ceph;
 mod down;
 mod layout;
 mod process;
@@ -42,6 +43,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Administer a cluster (command line of ceph)
+    #[command(disable_help_flag = true)]
+    Ceph {
+        /// Options and command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> std::process::ExitCode {
@@ -56,9 +64,15 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let called_as = std::env::args().next().unwrap_or_default();
-    let rest = || std::env::args().skip(1).collect();
+    let words: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let called_as = words.first().cloned().unwrap_or_default();
+    let rest = || words.iter().skip(1).cloned().collect();
+    // Before clap sees it: every word is the client's, `--` and `--help` too.
+    if words.get(1).is_some_and(|a| a == "ceph") {
+        std::process::exit(ceph::run(words[2..].to_vec()));
+    }
     match called_as.rsplit('/').next() {
+        Some("ceph") => std::process::exit(ceph::run(rest())),
         Some("ceph-mon") => return mon_main(rest()),
         Some("ceph-osd") => return osd::main(rest()),
         _ => {}
@@ -69,6 +83,7 @@ fn run() -> anyhow::Result<()> {
         Command::Status(args) => down::status(args),
         Command::Mon { args } => mon_main(args),
         Command::Osd { args } => osd::main(args),
+        Command::Ceph { args } => std::process::exit(ceph::run(args)),
     }
 }
 

@@ -93,9 +93,9 @@ impl MonCore {
         std::mem::swap(&mut mgr.daemons, &mut self.mgr.daemons);
         std::mem::swap(&mut mgr.known, &mut self.mgr.known);
         self.mgr = mgr;
-        let counters = std::mem::take(&mut self.mds.counters);
         self.mgrstat = MgrStat::load(kv);
         self.described = None;
+        let counters = std::mem::take(&mut self.mds.counters);
         self.mds = MdsMon::load(kv, self.now);
         self.mds.counters = counters;
         self.balancer = commands::Balancer::default();

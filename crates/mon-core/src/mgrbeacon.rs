@@ -1,10 +1,10 @@
 //! External managers: beacons, which one is active, failover, and how the role goes to them and back to the monitors.
 //!
-//! Mirrors stock's `MgrMonitor`. Central option `mon_mgr_builtin` (true by default) says whose the role is; the leader obeys it on its
-//! next tick. While it is false and no external manager lives, there is none (`MGR_DOWN`), as with stock. A manager that loses the role
+//! Mirrors stock's `MgrMonitor`. Option `mon_mgr_builtin` (true by default) says whose the role is; the leader obeys it on its next tick
+//! (so all monitors must be told the same, as the central configuration does). While it is false and no external manager lives, there is none (`MGR_DOWN`), as with stock. A manager that loses the role
 //! is blocklisted with the clients that it ran, so that what it still does as their active one reaches no OSD.
 
-use crate::core::MonCore;
+use crate::core::{MonCore, says_too_much};
 use crate::event::{LogLevel, MonEffect, SessionId};
 use crate::health::Severity;
 use messages::{MMgrBeacon, MMgrMap, Message};
@@ -53,18 +53,9 @@ fn always_on() -> BTreeMap<u32, BTreeSet<String>> {
 }
 
 impl MonCore {
-    /// What the operator wants: the role is external managers'.
-    fn wants_external_manager(&self) -> bool {
-        // Not what one monitor was told by `tell`: the monitors must agree.
-        let central = self.config.effective("mon", "", "");
-        let text =
-            central.get("mon_mgr_builtin").map_or_else(|| self.cfg.opt("mon_mgr_builtin"), |v| v.1.clone());
-        matches!(text.trim(), "false" | "0" | "no" | "off")
-    }
-
     /// Gives the role to whom the operator wants to have it, and looks after whoever has it.
     pub(crate) fn mgr_tick(&mut self) {
-        let external = self.wants_external_manager();
+        let external = !self.cfg.flag("mon_mgr_builtin");
         if external != self.mgr.peek_external() {
             self.switch_manager(external);
         }
@@ -138,7 +129,7 @@ impl MonCore {
         if b.fsid != self.fsid() || b.name.is_empty() || b.name.len() > NAME_MAX || b.gid == 0 {
             return;
         }
-        if !self.is_manager(id, Some(&b.name), b.gid) {
+        if !self.is_manager(id, Some(&b.name), b.gid) || says_too_much(&b.metadata) {
             let line = format!("ignoring a beacon of mgr.{} ({}) from session {id}", b.name, b.gid);
             return self.effects.push(MonEffect::Log(LogLevel::Error, line));
         }

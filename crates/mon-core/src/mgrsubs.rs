@@ -51,8 +51,7 @@ impl MonCore {
 
     /// Digests to all who want them, every few seconds; the leader's.
     pub(crate) fn digests_tick(&mut self) {
-        let period =
-            self.cfg.secs("mon_mgr_digest_period").clamp(Duration::from_secs(1), Duration::from_secs(3600));
+        let period = self.cfg.secs("mon_mgr_digest_period").max(Duration::from_secs(1));
         if self.now.since(self.digests_sent) < period {
             return;
         }

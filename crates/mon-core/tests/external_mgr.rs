@@ -9,14 +9,13 @@ use mon_core::testing::{FSID, World};
 use mon_core::{MonEffect, MonEvent, QuorumInfo, Role, SessionId};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use types::MonState;
 use types::features::SUPPORTED;
 use types::mgrmap::{MgrMap, ModuleInfo};
 use types::pgdigest::{PgMapDigest, ProgressEvent};
 use types::pgstat::pg_state;
 use types::raw::RawStruct;
 use types::servicemap::{HealthCheck, HealthCheckMap, HealthStatus, ServiceMap};
-use types::{AddrType, AddrVec, EntityAddr, Epoch};
+use types::{AddrType, AddrVec, EntityAddr, Epoch, MonState};
 
 fn run(w: &mut World, json: &str) -> String {
     let (ret, text, data) = w.command(Role::Mon, json);

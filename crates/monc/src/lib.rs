@@ -6,6 +6,8 @@
 mod commander;
 pub mod conf;
 mod link;
+mod maps;
 
-pub use commander::{Answer, Commander, CommanderError};
+pub use commander::{Answer, Commander, CommanderError, Login, Request};
 pub use link::{LinkEvent, MonLink};
+pub use maps::Maps;

@@ -107,6 +107,11 @@ impl MonLink {
         self.conn.borrow().as_ref().map_or(Features(types::features::SUPPORTED), Connection::features)
     }
 
+    /// Addresses of the monitor of the ready session.
+    pub fn monitor(&self) -> Option<AddrVec> {
+        self.conn.borrow().as_ref().filter(|_| self.ready.get()).map(Connection::peer_addrs)
+    }
+
     /// For the dispatcher: authentication towards a monitor or a service.
     pub fn client_auth(&self, peer: EntityType) -> Option<Box<dyn ClientAuth>> {
         match peer {

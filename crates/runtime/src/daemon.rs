@@ -166,6 +166,11 @@ fn lookup(text: &str, name: &str) -> Option<(u32, Option<u32>)> {
     })
 }
 
+/// Number of a user or group, by name or number, in `/etc/passwd` or `/etc/group`.
+pub fn id_in(database: &Path, name: &str) -> Option<u32> {
+    lookup(&std::fs::read_to_string(database).ok()?, name).map(|(id, _)| id)
+}
+
 /// Becomes `setuser` and `setgroup`. To be called before any thread is started; a no-op when the process is that already.
 pub fn become_user(config: &Config) -> Result<(), StartError> {
     let (user, group) = (config.str("setuser"), config.str("setgroup"));

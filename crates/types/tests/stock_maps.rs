@@ -140,7 +140,6 @@ stock! {
     auth_name: types::logentry::AuthName = "EntityName";
     service_map: types::servicemap::ServiceMap = "ServiceMap";
     daemon_health_metric: types::servicemap::DaemonHealthMetric = "DaemonHealthMetric";
-    pg_map_digest: types::pgdigest::PgMapDigest = "PGMapDigest";
     progress_event: types::pgdigest::ProgressEvent = "ProgressEvent";
     superblock: types::superblock::OsdSuperblock = "OSDSuperblock";
     compat_set: types::compatset::CompatSet = "CompatSet";
@@ -149,6 +148,14 @@ stock! {
 /// Daemons of 16.2.5 and later tell their on-disk features in the map.
 fn tells_compat(m: &types::mdsmap::MdsMap) -> bool {
     m.mds_info.values().all(|i| i.compat.incompat.mask > 1)
+}
+/// Some of its maps are in no order with stock.
+#[test]
+fn pg_map_digest() {
+    check_newest::<types::pgdigest::PgMapDigest>("PGMapDigest", |d| {
+        let sizes = [d.pg_pool_sum.len(), d.num_pg_by_state.len(), d.num_pg_by_osd.len()];
+        sizes.iter().chain(&[d.per_pool_sum_delta.len(), d.per_pool_sum_deltas_stamps.len()]).all(|n| *n < 2)
+    });
 }
 #[test]
 fn fsmap() {

@@ -153,7 +153,7 @@ fn plain(core: &MonCore, checks: &crate::health::Checks) -> String {
     if !io.is_empty() {
         s.push_str(" \n  io:\n");
         for (k, v) in io {
-            s.push_str(&format!("    {:<9}{v}\n", format!("{k}:")));
+            s.push_str(&format!("    {:<10}{v}\n", format!("{k}:")));
         }
     }
     s.push_str(&progress_text(core));

@@ -255,9 +255,9 @@ impl MonCore {
 
     /// Keeps a daemon that is thought dead from writing; the OSDMap epoch that says so.
     fn blocklist_mds(&mut self, info: &MdsInfo) -> Epoch {
-        let span = self.cfg.secs("mon_mds_blocklist_interval");
+        let seconds = self.cfg.secs("mon_mds_blocklist_interval");
         // (None that has a rank is without an address.)
-        self.blocklist_addrs(std::slice::from_ref(&info.addrs), span).unwrap_or(Epoch(0))
+        self.blocklist_addrs(std::slice::from_ref(&info.addrs), seconds).unwrap_or(Epoch(0))
     }
 
     /// A daemon is given up: it is blocklisted if it held a rank, and leaves the map. True when it was there.
