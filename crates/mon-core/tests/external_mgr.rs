@@ -9,7 +9,6 @@ use mon_core::testing::{FSID, World};
 use mon_core::{MonEffect, MonEvent, QuorumInfo, Role, SessionId};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use types::MonState;
 use types::features::SUPPORTED;
 use types::mgrmap::{MgrMap, ModuleInfo};
 use types::pgdigest::{PgMapDigest, ProgressEvent};
