@@ -184,6 +184,8 @@ pub struct MonCore {
     pub(crate) unserved_since: Option<Utime>,
     /// What the monitors of the quorum told about themselves; the leader's.
     pub(crate) members: BTreeMap<String, MemberNews>,
+    /// What members told us as their leader before we knew that we are.
+    pub(crate) early_news: BTreeMap<String, MemberNews>,
     /// Monitors that are being removed, and who waits for it.
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
@@ -260,6 +262,7 @@ impl MonCore {
             // Until the quorum was heard, what is here may be anything: nobody is let in.
             unserved_since: Some(Utime::ZERO),
             members: BTreeMap::new(),
+            early_news: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
             member_names: Vec::new(),

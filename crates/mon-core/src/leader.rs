@@ -117,6 +117,9 @@ impl MonCore {
         if before.leads && !self.quorum.leads {
             self.leave_office();
         }
+        if self.quorum.leader.as_ref().is_some_and(|l| *l != self.cfg.name) {
+            self.early_news.clear();
+        }
         if !before.leads && self.quorum.leads {
             self.take_office();
         } else if self.quorum.leads && before.quorum != self.quorum.quorum {
@@ -156,6 +159,12 @@ impl MonCore {
             );
         }
         self.stage_own();
+        // Whoever saw us elected before we did has told us already, and does so once.
+        for (name, news) in std::mem::take(&mut self.early_news) {
+            if self.quorum.quorum.contains(&name) {
+                self.take_news(news);
+            }
+        }
     }
 
     /// Stages what the leader itself has to say, as far as it is not committed.
@@ -306,6 +315,8 @@ impl MonCore {
         if !self.quorum.leads {
             if news.name == self.cfg.name {
                 self.tell_leader(news);
+            } else if self.monmap().mons.contains_key(&news.name) && !news.mgr_addrs.0.is_empty() {
+                self.early_news.insert(news.name.clone(), news);
             }
             return;
         }

@@ -4,7 +4,7 @@ use denc::Features;
 use messages::Message;
 use messages::mon::{MMonCommand, MMonCommandAck};
 use mon_core::testing::{FSID, World};
-use mon_core::{MonEffect, MonEvent, Proposal, QuorumInfo, Role, SessionId};
+use mon_core::{MemberNews, MonEffect, MonEvent, Proposal, QuorumInfo, Role, SessionId};
 use types::MonState;
 use types::features::SUPPORTED;
 
@@ -148,4 +148,36 @@ fn a_command_for_another_cluster_is_refused_and_not_left_without_an_answer() {
     let r = w.take::<MMonCommandAck>(id);
     assert_eq!(r.iter().map(|r| (r.r, r.rs.as_str())).collect::<Vec<_>>(), [(-1, "wrong fsid")]);
     assert!(!w.core.osdmap().has_flag(types::osdmap::flag::NOOUT));
+}
+
+#[test]
+fn what_a_member_tells_its_leader_counts_although_the_leader_learns_of_its_election_later() {
+    let mut w = World::new(0);
+    let add = r#"{"prefix":"mon add","name":"b","addr":"v2:10.9.0.2:3300"}"#;
+    let id = w.open(Role::Mon, "client.admin", 9000, "allow *");
+    w.event(MonEvent::Message(id, command(add, 3)));
+    w.event(MonEvent::Members(vec!["a".into(), "b".into()]));
+    let electing =
+        QuorumInfo { state: MonState::Electing, leads: false, leader: None, quorum: vec![], ..peon(&w) };
+    w.event(MonEvent::Quorum(electing));
+    let news = MemberNews {
+        name: "b".into(),
+        mgr_addrs: w.core.monmap().mons["a"].public_addrs.clone(),
+        metadata: [("hostname".to_owned(), "two".to_owned())].into(),
+        ..MemberNews::default()
+    };
+    w.event(MonEvent::News(news));
+    let leads = QuorumInfo {
+        state: MonState::Leader,
+        leads: true,
+        leader: Some("a".into()),
+        election_epoch: 10,
+        ..peon(&w)
+    };
+    w.event(MonEvent::Quorum(leads));
+    w.event(MonEvent::Readable(true));
+    w.event(MonEvent::Tick);
+    let (_, _, data) = w.command(Role::Mon, r#"{"prefix":"mgr dump","format":"json"}"#);
+    let v: serde_json::Value = serde_json::from_slice(&data).unwrap();
+    assert_eq!(v["standbys"][0]["name"], "b", "{v}");
 }

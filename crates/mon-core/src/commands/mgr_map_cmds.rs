@@ -65,8 +65,6 @@ fn dump(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
             json!({"gid": s.gid, "name": s.name, "mgr_features": s.mgr_features, "available_modules": modules})
         })
         .collect();
-    // Builtin standbys have nothing to be shown.
-    let standbys = if core.mgr.external { standbys } else { Vec::new() };
     let modules: Vec<Value> = m.available_modules.iter().map(module_json).collect();
     let always: Map<String, Value> = m
         .always_on_modules
