@@ -10,7 +10,7 @@ use crate::map::*;
 use smallvec::{SmallVec, smallvec};
 
 /// Item draws that one `do_rule` may cost. A bucket of 10,000 items with 50 tries for each of 10 replicas stays below.
-const WORK_MAX: u64 = 20_000_000;
+const WORK_MAX: u64 = 6_000_000;
 
 type Ints = SmallVec<[i32; 16]>;
 
@@ -179,7 +179,8 @@ impl<'a> Ctx<'a> {
         let mut b = from;
         for _ in 0..DEPTH_MAX {
             if b.items.is_empty() {
-                return Found::Empty(b);
+                // (It costs, too: with many tries, nothing but this would end them.)
+                return if self.spend(0) { Found::Empty(b) } else { Found::Bad };
             }
             if !self.spend(b.items.len()) {
                 return Found::Bad;
@@ -520,5 +521,31 @@ impl<'a> Ctx<'a> {
             }
         }
         if leaf { leaves } else { out }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the fuzzer: each try in an empty bucket was free, so that four thousand million of them took a minute.
+    #[test]
+    fn tries_without_end_in_an_empty_bucket_come_to_an_end() {
+        let mut m = CrushMap::new_default(1);
+        m.tunables.choose_total_tries = u32::MAX;
+        let run = |m: &CrushMap, op: u32| {
+            let mut m = m.clone();
+            let take = Step { op: op::TAKE, arg1: -1, arg2: 0 };
+            let steps = vec![take, Step { op, arg1: 0, arg2: 1 }, Step { op: op::EMIT, arg1: 0, arg2: 0 }];
+            m.rules = vec![Some(Rule { ruleset: 0, kind: 1, min_size: 1, max_size: 10, steps })];
+            m.do_rule(0, 7, 3, &[], None)
+        };
+        for op in [op::CHOOSE_FIRSTN, op::CHOOSELEAF_FIRSTN, op::CHOOSE_INDEP, op::CHOOSELEAF_INDEP] {
+            assert_eq!(run(&m, op), [0i32; 0]);
+        }
+        // With the usual tries it is just empty, or full of holes.
+        m.tunables.choose_total_tries = 50;
+        assert_eq!(run(&m, op::CHOOSE_FIRSTN), [0i32; 0]);
+        assert_eq!(run(&m, op::CHOOSE_INDEP), [ITEM_NONE; 3]);
     }
 }
