@@ -146,7 +146,8 @@ impl MonCore {
             let Some(prefix) = what.strip_prefix("kv:") else { continue };
             let data: BTreeMap<_, _> = changed
                 .iter()
-                .filter(|(k, _)| k.starts_with(prefix))
+                // (Who asked for less than `config/` was not asked for the right to see options.)
+                .filter(|(k, _)| k.starts_with(prefix) && k.starts_with(CONFIG) == prefix.starts_with(CONFIG))
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect();
             // Who has all of it already need not be told anew.

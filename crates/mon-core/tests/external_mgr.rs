@@ -366,6 +366,14 @@ fn keys_reach_their_subscribers_whole_and_then_by_change() {
     w.subscribe(x, "kv:config/", 0);
     let config = w.take::<MKvData>(x).pop().unwrap().data;
     assert_eq!(config["config/mon/mon_mgr_builtin"].as_deref(), Some(&b"false"[..]));
+    // Who may read keys, but not options, is told of no option by a prefix that is short enough for both.
+    let c = w.open(Role::Mon, "client.x", 9001, "allow service config-key r");
+    w.subscribe(c, "kv:", 0);
+    assert_eq!(w.take::<MKvData>(c).len(), 1);
+    run(&mut w, r#"{"prefix":"config set","who":"mon","name":"mon_mgr_digest_period","value":"7"}"#);
+    run(&mut w, r#"{"prefix":"config-key set","key":"other","val":"5"}"#);
+    let changes: Vec<_> = w.take::<MKvData>(c).into_iter().map(|m| m.data).collect();
+    assert_eq!(changes, [one("other", Some("5")).1]);
     for caps in ["allow r", "profile read-only", "allow profile osd"] {
         let c = w.open(Role::Mon, "client.x", 9000, caps);
         for what in ["kv:", "kv:mgr/", "kv:config/", "kv:c"] {
