@@ -356,6 +356,19 @@ fn complaints_are_health_checks_until_they_end() {
 }
 
 #[test]
+fn what_daemons_say_of_their_hosts_is_counted() {
+    let (mut w, mut a, mut b) = pair();
+    for (d, host) in [(&mut a, "one"), (&mut b, "two")] {
+        let b = MMdsBeacon { sys_info: [("hostname".to_owned(), host.to_owned())].into(), ..d.message() };
+        w.send(d.id, &b);
+    }
+    let (_, _, n) =
+        command(&mut w, r#"{"prefix":"mds count-metadata","property":"hostname","format":"json"}"#);
+    let n: std::collections::BTreeMap<String, u64> = serde_json::from_str(&n).unwrap();
+    assert_eq!(n.values().sum::<u64>(), 2, "{n:?}");
+}
+
+#[test]
 fn fs_fail_reset_and_rm() {
     let (mut w, _, mut b) = pair();
     let text = "all MDS daemons must be inactive/failed before removing filesystem. See `ceph fs fail`.";

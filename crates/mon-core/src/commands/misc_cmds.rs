@@ -224,8 +224,8 @@ fn counts<'a>(
 fn mon_count(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
     as_json(a, &counts(a, core.mon_metadata.iter().map(|(_, m)| m))?)
 }
-fn mds_count(_: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
-    as_json(a, &counts(a, std::iter::empty())?)
+fn mds_count(core: &mut MonCore, a: &Args, _: &Ctx) -> CmdResult {
+    as_json(a, &counts(a, core.mds.metadata.iter().map(|(_, m)| m))?)
 }
 
 /// Devices of an OSD, by their ids, as it reported them: `sda=VENDOR_MODEL_SERIAL,...`.
