@@ -44,11 +44,11 @@ pub struct Rates {
 impl Rates {
     /// True when clients do something.
     pub fn client_active(&self) -> bool {
-        self.rd_bytes + self.wr_bytes + self.rd_ops + self.wr_ops > 0
+        [self.rd_bytes, self.wr_bytes, self.rd_ops, self.wr_ops].iter().any(|n| *n > 0)
     }
     /// True when recovery does something.
     pub fn recovery_active(&self) -> bool {
-        self.rec_bytes + self.rec_objects + self.rec_keys > 0
+        [self.rec_bytes, self.rec_objects, self.rec_keys].iter().any(|n| *n > 0)
     }
 }
 
@@ -328,8 +328,8 @@ impl PgMap {
         }
         let per = |x: i64, y: i64| ((y - x).max(0) as f64 / secs).round() as u64;
         Rates {
-            rd_bytes: per(a.num_rd_kb, b.num_rd_kb) * 1024,
-            wr_bytes: per(a.num_wr_kb, b.num_wr_kb) * 1024,
+            rd_bytes: per(a.num_rd_kb, b.num_rd_kb).saturating_mul(1024),
+            wr_bytes: per(a.num_wr_kb, b.num_wr_kb).saturating_mul(1024),
             rd_ops: per(a.num_rd, b.num_rd),
             wr_ops: per(a.num_wr, b.num_wr),
             rec_bytes: per(a.num_bytes_recovered, b.num_bytes_recovered),

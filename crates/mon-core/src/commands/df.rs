@@ -133,7 +133,7 @@ fn rows(core: &MonCore) -> Vec<Row> {
                 name: core.osd.map.pool_name(*id).unwrap_or_default().to_owned(),
                 id: id.0,
                 pgs: core.pgmap.num_pool_pgs(*id),
-                stored: data + omap,
+                stored: data.saturating_add(omap),
                 omap,
                 objects: s.stats.sum.num_objects.max(0) as u64,
                 used,
@@ -177,14 +177,14 @@ fn json(
             let mut s = Map::new();
             s.insert("stored".into(), r.stored.into());
             if detail {
-                s.insert("stored_data".into(), (r.stored - r.omap).into());
+                s.insert("stored_data".into(), r.stored.saturating_sub(r.omap).into());
                 s.insert("stored_omap".into(), r.omap.into());
             }
             s.insert("objects".into(), r.objects.into());
             s.insert("kb_used".into(), r.used.div_ceil(1024).into());
             s.insert("bytes_used".into(), r.used.into());
             if detail {
-                s.insert("data_bytes_used".into(), (r.used - r.used_omap).into());
+                s.insert("data_bytes_used".into(), r.used.saturating_sub(r.used_omap).into());
                 s.insert("omap_bytes_used".into(), r.used_omap.into());
             }
             s.insert("percent_used".into(), json!(f64::from(r.percent)));
@@ -194,9 +194,9 @@ fn json(
                 s.insert("quota_bytes".into(), p.quota_max_bytes.into());
                 s.insert("dirty".into(), 0.into());
                 s.insert("rd".into(), sum.num_rd.into());
-                s.insert("rd_bytes".into(), (sum.num_rd_kb * 1024).into());
+                s.insert("rd_bytes".into(), sum.num_rd_kb.saturating_mul(1024).into());
                 s.insert("wr".into(), sum.num_wr.into());
-                s.insert("wr_bytes".into(), (sum.num_wr_kb * 1024).into());
+                s.insert("wr_bytes".into(), sum.num_wr_kb.saturating_mul(1024).into());
                 s.insert("compress_bytes_used".into(), 0.into());
                 s.insert("compress_under_bytes".into(), 0.into());
                 let factor = raw_factor(core, PoolId(r.id));

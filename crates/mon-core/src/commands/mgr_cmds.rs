@@ -384,10 +384,10 @@ fn iostat(core: &mut MonCore, _: &Args, _: &Ctx) -> CmdResult {
     let cells = [
         b(r.rd_bytes),
         b(r.wr_bytes),
-        b(r.rd_bytes + r.wr_bytes),
+        b(r.rd_bytes.saturating_add(r.wr_bytes)),
         r.rd_ops.to_string(),
         r.wr_ops.to_string(),
-        (r.rd_ops + r.wr_ops).to_string(),
+        r.rd_ops.saturating_add(r.wr_ops).to_string(),
     ];
     text(format!("|{}\n", cells.iter().map(|c| format!(" {c:>10} |")).collect::<String>()))
 }
