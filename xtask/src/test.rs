@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     cargo("build", &["build", "--release", "--locked", "--package", "cli"], 15),
     own("sim", &["sim", "--seeds", "500"], 15),
     own("fuzz", &["fuzz", "--short"], 8),
-    own("clients", &["clients", "--ci"], 15),
+    own("clients", &["clients", "--ci"], 30),
     own("scale", &["scale", "--osds", "50", "--pgs", "1500", "--seconds", "3"], 6),
     own("torture", &["torture", "--short"], 8),
 ];
