@@ -13,6 +13,7 @@ use crate::auth::AuthMon;
 use crate::authz;
 use crate::commands;
 use crate::config::{ConfigMon, number};
+use crate::deferred::{self, Deferred};
 use crate::done::{Answer, Asked, DoneLog};
 use crate::event::{LogLevel, MemberNews, MonEffect, MonEvent, Peer, QuorumInfo, Role, SessionId};
 use crate::health::HealthMon;
@@ -34,15 +35,12 @@ use bytes::Bytes;
 use cephx::env::Env;
 use cephx::keyserver::AuthConfig;
 use messages::{Message, kinds};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use types::logentry::{AuthName as LogName, LogEntry, LogPrio};
 use types::monmap::MonMap;
 use types::{EntityName, EntityType, Fsid, Utime};
-
-/// Messages kept while a proposal is in flight; more are dropped (their senders repeat them).
-const DEFERRED_MAX: usize = 20_000;
 
 /// Bytes of what a daemon says of itself, in names and values; one that says more is not listened to.
 const SELF_MAX: usize = 64 << 10;
@@ -172,7 +170,7 @@ pub struct MonCore {
     in_flight_since: Utime,
     /// When the OSDMap changed last.
     map_changed: Utime,
-    deferred: VecDeque<MonEvent>,
+    deferred: Deferred,
     after: Vec<AfterCommit>,
     after_in_flight: Vec<AfterCommit>,
     pub(crate) effects: Vec<MonEffect>,
@@ -251,7 +249,7 @@ impl MonCore {
             slow_disks: SlowDisks::default(),
             in_flight_since: now,
             map_changed: Utime::ZERO,
-            deferred: VecDeque::new(),
+            deferred: Deferred::default(),
             after: Vec::new(),
             after_in_flight: Vec::new(),
             effects: Vec::new(),
@@ -427,12 +425,26 @@ impl MonCore {
 
     /// Messages that wait are forgotten: their sessions end.
     pub(crate) fn drop_deferred(&mut self) {
-        self.deferred.retain(|e| !matches!(e, MonEvent::Message(..)));
+        self.deferred.drop_messages();
     }
 
+    /// It has to wait. Without room a session ends, so that who sent the message knows, and sends it again.
     pub(crate) fn defer(&mut self, event: MonEvent) {
-        if self.deferred.len() < DEFERRED_MAX {
-            self.deferred.push_back(event);
+        match self.deferred.push(event) {
+            Ok(()) => {}
+            Err(MonEvent::Message(id, msg)) => {
+                let what = kinds::name(msg.header.kind);
+                let line = format!("too much waits here already: session {id} ends with its {what}");
+                self.effects.push(MonEffect::Log(LogLevel::Error, line));
+                self.effects.push(MonEffect::Close(id));
+            }
+            Err(MonEvent::LocalCommand { token, .. }) => {
+                let outs = "too much waits here already".to_owned();
+                let (ret, data) = (types::Errno::EAGAIN.negated(), Bytes::new());
+                self.effects.push(MonEffect::LocalReply { token, ret, outs, data });
+            }
+            // (The monitors' own always find room.)
+            Err(_) => {}
         }
     }
 
@@ -768,14 +780,10 @@ impl MonCore {
     pub(crate) fn handle_deferred(&mut self) {
         let mut bytes = 0;
         for _ in 0..self.deferred.len() {
-            let Some(e) = self.deferred.pop_front() else { break };
-            bytes += match &e {
-                MonEvent::Message(_, m) => m.len(),
-                MonEvent::LocalCommand { command, .. } => command.len(),
-                _ => 0,
-            };
+            let Some(e) = self.deferred.pop() else { break };
+            bytes += deferred::bytes_of(&e);
             if bytes > BATCH_INPUT_BYTES && self.dirty() {
-                return self.deferred.push_front(e);
+                return self.deferred.put_back(e);
             }
             self.one(e);
         }
