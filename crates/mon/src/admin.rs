@@ -19,7 +19,9 @@ pub fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -
         };
         Way { on_change: Rc::new(tell), is_live }
     };
-    register_common(&asok, config, &PerfCounters::new(), Some(log), way);
+    let weak = Rc::downgrade(shell);
+    let counters = move || weak.upgrade().map_or_else(PerfCounters::new, |shell| shell.counters());
+    register_common(&asok, config, Rc::new(counters), Some(log), way);
     let own = commands::of_this_monitor();
     let more = [
         ("mon_status", "report status of monitors"),

@@ -3,6 +3,7 @@
 //! Ring 4. `--mkfs` makes the store of a new cluster; otherwise the daemon runs until a signal, or until its store fails.
 
 mod admin;
+mod counters;
 mod ensemble;
 mod metadata;
 mod metrics;

@@ -2,6 +2,7 @@
 //!
 //! Everything that happens goes through one queue ([`Work`]), in order, so that no machine is entered while it works.
 
+use crate::counters::Counters;
 use crate::ensemble::{Ensemble, World};
 use crate::peers::Peers;
 use crate::store::{Job, Writer, Written};
@@ -65,6 +66,7 @@ pub struct Shell {
     admin: OnceCell<runtime::AdminSocket>,
     config: OnceCell<(Rc<RefCell<runtime::Config>>, runtime::Log)>,
     next_token: Cell<u64>,
+    counters: Counters,
     /// Bytes sent since the messenger was last asked to write.
     unwritten: Cell<usize>,
 }
@@ -163,6 +165,7 @@ impl Shell {
             admin: OnceCell::new(),
             config: OnceCell::new(),
             next_token: Cell::new(1),
+            counters: Counters::new(),
             unwritten: Cell::new(0),
         });
         let db: Rc<dyn MonAuthDb> = Rc::new(Db(Rc::downgrade(&shell)));
@@ -247,6 +250,11 @@ impl Shell {
     /// Where the page for Prometheus is to be had, by the central configuration; nowhere while this monitor does not lead.
     pub fn metrics_at(&self) -> Option<std::net::SocketAddr> {
         self.core.borrow().metrics_at()
+    }
+    /// What is counted, as of now.
+    pub fn counters(&self) -> runtime::PerfCounters {
+        self.counters.look(&self.core.borrow());
+        self.counters.registry.clone()
     }
     /// Why this monitor must stop.
     pub fn broken(&self) -> Option<String> {
@@ -351,6 +359,9 @@ impl Shell {
     }
 
     fn core_event_now(&self, event: MonEvent) {
+        if let MonEvent::Quorum(info) = &event {
+            self.counters.quorum(info);
+        }
         let effects = self.core.borrow_mut().handle(self.env.now(), event);
         for e in effects {
             let mut world = self;
@@ -378,6 +389,7 @@ impl Shell {
             MonEffect::Close(id) => {
                 let conn = self.conns.borrow_mut().remove(&id);
                 if let Some(c) = conn {
+                    self.counters.closed(self.conns.borrow().len(), true);
                     c.mark_down();
                 }
                 self.v1_logins.borrow_mut().remove(&id);
@@ -570,6 +582,7 @@ impl Dispatcher for Side {
         let peer = Shell::peer_of(self.role, conn, conn.peer().as_ref());
         tracing::debug!("session {id} with {} ({}) {}", peer.entity, peer.name, peer.addrs);
         self.shell.conns.borrow_mut().insert(id, conn.clone());
+        self.shell.counters.opened(self.shell.conns.borrow().len());
         self.shell.event(MonEvent::Opened(id, peer));
     }
     fn on_message(&self, conn: &Connection, msg: Message, _hold: MsgHold) {
@@ -601,6 +614,7 @@ impl Dispatcher for Side {
         if self.shell.conns.borrow_mut().remove(&id).is_none() {
             return;
         }
+        self.shell.counters.closed(self.shell.conns.borrow().len(), false);
         self.shell.v1_logins.borrow_mut().remove(&id);
         self.shell.closed(id);
     }

@@ -216,7 +216,7 @@ fn admin_socket(shell: &Rc<Shell>, config: &Rc<RefCell<Config>>, log: Log) -> Ad
         })
     };
     let way = Way { on_change, ..Way::of_table() };
-    register_common(&asok, config, &PerfCounters::new(), Some(log), way);
+    register_common(&asok, config, Rc::new(PerfCounters::new), Some(log), way);
     for (prefix, help) in [
         ("status", "high-level status of OSD"),
         ("perf dump", "dump perfcounters value"),

@@ -44,7 +44,7 @@ fn run() -> Result<i32, Box<dyn std::error::Error>> {
             Ok(())
         });
         let way = Way { on_change, ..Way::of_table() };
-        register_common(&socket, &config, &perf, Some(log.clone()), way);
+        register_common(&socket, &config, Rc::new(move || perf.clone()), Some(log.clone()), way);
         let _bound = socket.bind(Path::new(&path))?;
         let mut signals = Signals::new()?;
         tracing::info!("serving");

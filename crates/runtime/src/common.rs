@@ -103,11 +103,11 @@ pub fn is_live(name: &str) -> bool {
     is_of_log(name) || options::find(name).is_some_and(|o| o.runtime)
 }
 
-/// Registers the common commands.
+/// Registers the common commands. `perf` answers the counters as of now.
 pub fn register_common(
     socket: &AdminSocket,
     config: &Rc<RefCell<Config>>,
-    perf: &PerfCounters,
+    perf: Rc<dyn Fn() -> PerfCounters>,
     log: Option<Log>,
     way: Way,
 ) {
@@ -217,7 +217,7 @@ pub fn register_common(
         let signature =
             format!("{name} name=logger,type=CephString,req=false name=counter,type=CephString,req=false");
         socket.register(&signature, help, move |v| {
-            let (g, c) = (text(v, "logger"), text(v, "counter"));
+            let (g, c, p) = (text(v, "logger"), text(v, "counter"), p());
             (0, pretty(&if schema { p.schema(g, c) } else { p.dump(g, c) }))
         });
     }
@@ -246,7 +246,7 @@ mod tests {
         register_common(
             &s,
             &config,
-            &PerfCounters::new(),
+            Rc::new(PerfCounters::new),
             None,
             Way {
                 on_change: Rc::new(move |n| {
@@ -285,7 +285,7 @@ mod tests {
             false => Ok(()),
         };
         let way = Way { on_change: Rc::new(refuses), ..Way::of_table() };
-        register_common(&s, &config, &PerfCounters::new(), None, way);
+        register_common(&s, &config, Rc::new(PerfCounters::new), None, way);
         let inject =
             |text: &str| s.answer(&json!({"prefix": "injectargs", "injected_args": [text]}).to_string());
         let get = |var: &str| s.answer(&json!({"prefix": "config get", "var": var}).to_string()).1;

@@ -101,6 +101,11 @@ impl PerfCounters {
         self.groups().entry(group.to_owned()).or_default().insert(name, Entry { slot, about });
     }
 
+    /// Forgets a group; handles of its counters count on for nobody.
+    pub fn clear(&self, group: &str) {
+        self.groups().remove(group);
+    }
+
     /// Registers a counter.
     pub fn counter(&self, group: &str, name: &'static str, about: &'static str) -> Counter {
         let c = Counter::default();
