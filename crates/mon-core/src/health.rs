@@ -164,6 +164,9 @@ impl MonCore {
             b.add("AUTH_BAD_CAPS", Severity::Err, text, bad.len(), detail);
         }
         self.manager_checks(&mut b.0);
+        if !self.mgr.external {
+            self.store_alerts(&mut b);
+        }
         b.0
     }
 
@@ -639,6 +642,37 @@ impl MonCore {
         };
         let text = format!("{ops} slow ops, oldest one blocked for {oldest} sec, {who}");
         b.add("SLOW_OPS", Severity::Warn, text, 1, Vec::new());
+    }
+
+    /// What OSDs say of their stores (`osd_stat_t::os_alerts`; stock's BlueStore has some to tell). Each speaks of itself, and under no
+    /// code that a check of ours has: so it comes last.
+    fn store_alerts(&self, b: &mut Builder) {
+        const SHOWN: usize = 50;
+        let mut by_code: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (osd, s) in &self.pgmap.osds {
+            for (code, text) in s.os_alerts.values().flatten() {
+                by_code.entry(code).or_default().push(format!(" osd.{osd} {text}"));
+            }
+        }
+        by_code.retain(|code, _| !b.0.contains_key(*code));
+        for (code, mut detail) in by_code {
+            let what = match code {
+                "BLUEFS_SPILLOVER" => " experiencing BlueFS spillover",
+                "BLUESTORE_NO_COMPRESSION" => " have broken BlueStore compression",
+                "BLUESTORE_LEGACY_STATFS" => " reporting legacy (not per-pool) BlueStore stats",
+                "BLUESTORE_DISK_SIZE_MISMATCH" => {
+                    " have dangerous mismatch between BlueStore block device and free list sizes"
+                }
+                "BLUESTORE_NO_PER_PG_OMAP" => " reporting legacy (not per-pg) BlueStore omap",
+                "BLUESTORE_NO_PER_POOL_OMAP" => " reporting legacy (not per-pool) BlueStore omap usage stats",
+                "BLUESTORE_SPURIOUS_READ_ERRORS" => " have spurious read errors",
+                // (Stock says nothing more of what it does not know.)
+                _ => "",
+            };
+            let n = detail.len();
+            detail.truncate(SHOWN);
+            b.add(code, Severity::Warn, format!("{n} OSD(s){what}"), n, detail);
+        }
     }
 
     fn crashes(&self, b: &mut Builder) {

@@ -97,6 +97,28 @@ impl OsdStat {
     fn kb(&self) -> [u64; 3] {
         [self.statfs.total >> 10, self.statfs.used_raw() >> 10, self.statfs.available >> 10]
     }
+    /// Adds another report, as stock sums them up. (Numbers are the reporters': sums that do not fit wrap.)
+    pub fn add(&mut self, o: &OsdStat) {
+        self.statfs.add(&o.statfs);
+        self.snap_trim_queue_len = self.snap_trim_queue_len.wrapping_add(o.snap_trim_queue_len);
+        self.num_snap_trimming = self.num_snap_trimming.wrapping_add(o.num_snap_trimming);
+        self.num_shards_repaired = self.num_shards_repaired.wrapping_add(o.num_shards_repaired);
+        self.commit_latency_ns = self.commit_latency_ns.wrapping_add(o.commit_latency_ns);
+        self.apply_latency_ns = self.apply_latency_ns.wrapping_add(o.apply_latency_ns);
+        self.num_pgs = self.num_pgs.wrapping_add(o.num_pgs);
+        self.num_osds = self.num_osds.wrapping_add(o.num_osds);
+        self.num_per_pool_osds = self.num_per_pool_osds.wrapping_add(o.num_per_pool_osds);
+        self.num_per_pool_omap_osds = self.num_per_pool_omap_osds.wrapping_add(o.num_per_pool_omap_osds);
+        if self.op_queue_age_hist.len() < o.op_queue_age_hist.len() {
+            self.op_queue_age_hist.resize(o.op_queue_age_hist.len(), 0);
+        }
+        for (sum, n) in self.op_queue_age_hist.iter_mut().zip(&o.op_queue_age_hist) {
+            *sum = sum.wrapping_add(*n);
+        }
+        for (osd, alerts) in &o.os_alerts {
+            self.os_alerts.entry(*osd).or_default().extend(alerts.clone());
+        }
+    }
 }
 impl Encode for OsdStat {
     fn encode(&self, e: &mut Encoder) {

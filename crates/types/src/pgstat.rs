@@ -8,6 +8,7 @@ pub use crate::osdstat::{HbPingTime, OsdStat, PingTimes};
 use crate::{EVersion, Epoch, IntervalSet, OsdId, PgId, ShardId, Utime};
 use denc::{Decode, Decoder, DencError, Encode, Encoder};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// An OSD with the EC shard that it holds (`pg_shard_t`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,6 +22,16 @@ impl PgShard {
     /// A replica.
     pub const fn replica(osd: OsdId) -> PgShard {
         PgShard { osd, shard: ShardId::NO_SHARD }
+    }
+}
+/// `3`, or `3(1)` for shard 1 of an erasure-coded PG.
+impl fmt::Display for PgShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shard == ShardId::NO_SHARD {
+            write!(f, "{}", self.osd.0)
+        } else {
+            write!(f, "{}({})", self.osd.0, self.shard.0)
+        }
     }
 }
 impl Encode for PgShard {

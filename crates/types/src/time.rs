@@ -79,6 +79,20 @@ fn civil(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(month <= 2), month, (doy - (153 * mp + 2) / 5 + 1) as u32)
 }
 
+impl Utime {
+    /// `Sun Nov 22 13:40:00 2026`, as C's `ctime` prints it where the clock shows UTC.
+    pub fn ctime(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let days = self.sec / 86_400;
+        let (y, m, d) = civil(i64::from(days));
+        let month = usize::try_from(m).ok().and_then(|m| MONTHS.get(m.wrapping_sub(1))).unwrap_or(&"???");
+        let s = self.sec % 86_400;
+        let day = DAYS[days as usize % 7];
+        format!("{day} {month} {d:2} {:02}:{:02}:{:02} {y}", s / 3600, s / 60 % 60, s % 60)
+    }
+}
 impl fmt::Display for Utime {
     /// `2026-11-22T13:40:00.123456+0000`; times in the first ten years print as plain seconds, as `utime_t` does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,6 +120,13 @@ impl fmt::Debug for Utime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prints_as_c_does() {
+        let at = |sec| Utime { sec, nsec: 5 }.ctime();
+        assert_eq!(at(0), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(at(1_795_867_931), "Sat Nov 28 12:12:11 2026");
+    }
 
     #[test]
     fn prints_as_stock_does() {

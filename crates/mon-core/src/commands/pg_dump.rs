@@ -4,7 +4,9 @@ use super::{Args, CmdResult, Ctx, Format, text_outs};
 use crate::core::MonCore;
 use crate::fmt::{Align, TextTable, byte_u, compact, pretty, pretty_timespan_span};
 use serde_json::{Map, Value, json};
-use types::pgstat::{ObjectStatSum, OsdStat, PgStat, PoolStat, StoreStatfs, pg_state};
+use std::collections::{BTreeMap, BTreeSet};
+use types::osdstat::{HbPingTime, PingTimes};
+use types::pgstat::{ObjectStatSum, OsdStat, PgShard, PgStat, PoolStat, StoreStatfs, pg_state};
 use types::{OsdId, PgId, PoolId, Utime};
 
 /// `[0,2,1]`; holes print as 2147483647, as stock's vectors do.
@@ -49,10 +51,24 @@ pub(super) fn statfs_json(s: &StoreStatfs) -> Value {
     })
 }
 
+/// Comma-separated, as stock prints sets.
+fn shards(set: &BTreeSet<PgShard>) -> String {
+    set.iter().map(PgShard::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// `pg_stat_t::dump` with the id in front.
 pub(super) fn pg_json(pg: PgId, s: &PgStat) -> Value {
     let t = |t: Utime| t.to_string();
     let v = |v: types::EVersion| v.to_string();
+    let whole: Vec<String> = s.avail_no_missing.iter().map(PgShard::to_string).collect();
+    let places: Vec<Value> =
+        s.object_location_counts.iter().map(|(at, n)| json!({"shards": shards(at), "objects": n})).collect();
+    // (Snapshot ids are printed in hexadecimal, and the length counts as one.)
+    let purged: Vec<Value> = s
+        .purged_snaps
+        .iter()
+        .map(|(start, length)| json!({"start": format!("{start:x}"), "length": format!("{length:x}")}))
+        .collect();
     json!({
         "pgid": pg.to_string(), "version": v(s.version), "reported_seq": s.reported_seq, "reported_epoch": s.reported_epoch.0,
         "state": pg_state::name(s.state), "last_fresh": t(s.last_fresh), "last_change": t(s.last_change), "last_active": t(s.last_active),
@@ -67,10 +83,37 @@ pub(super) fn pg_json(pg: PgId, s: &PgStat) -> Value {
         "dirty_stats_invalid": s.dirty_stats_invalid, "omap_stats_invalid": s.omap_stats_invalid,
         "hitset_stats_invalid": s.hitset_stats_invalid, "hitset_bytes_stats_invalid": s.hitset_bytes_stats_invalid,
         "pin_stats_invalid": s.pin_stats_invalid, "manifest_stats_invalid": s.manifest_stats_invalid, "snaptrimq_len": s.snaptrimq_len,
-        "stat_sum": sum_json(&s.stats.sum), "up": nums(&s.up), "acting": nums(&s.acting), "avail_no_missing": [],
-        "object_location_counts": [], "blocked_by": nums(&s.blocked_by), "up_primary": s.up_primary.0,
-        "acting_primary": s.acting_primary.0, "purged_snaps": [],
+        "stat_sum": sum_json(&s.stats.sum), "up": nums(&s.up), "acting": nums(&s.acting), "avail_no_missing": whole,
+        "object_location_counts": places, "blocked_by": nums(&s.blocked_by), "up_primary": s.up_primary.0,
+        "acting_primary": s.acting_primary.0, "purged_snaps": purged,
     })
+}
+
+/// `osd_alerts_t`, a line each.
+fn alerts(s: &OsdStat) -> Vec<String> {
+    let of = |(osd, all): (&OsdId, &BTreeMap<String, String>)| -> Vec<String> {
+        all.iter().map(|(code, text)| format!(" osd: {} {code}:{text}", osd.0)).collect()
+    };
+    s.os_alerts.iter().flat_map(of).collect()
+}
+
+/// `osd_stat_t::dump_ping_time`: milliseconds.
+fn ping_times(s: &OsdStat) -> Vec<Value> {
+    let ms = |us: u32| f64::from(us) / 1000.0;
+    let spans = |t: [u32; 3]| json!({"1min": ms(t[0]), "5min": ms(t[1]), "15min": ms(t[2])});
+    let one = |name: &str, t: &PingTimes| {
+        json!({
+            "interface": name, "average": spans(t.average), "min": spans(t.min), "max": spans(t.max), "last": ms(t.last),
+        })
+    };
+    let entry = |(osd, p): (&OsdId, &HbPingTime)| {
+        let mut interfaces = vec![one("back", &p.back)];
+        if p.front.average[0] != 0 {
+            interfaces.push(one("front", &p.front));
+        }
+        json!({"osd": osd.0, "last update": Utime { sec: p.last_update, nsec: 0 }.ctime(), "interfaces": interfaces})
+    };
+    s.hb_pingtime.iter().map(entry).collect()
 }
 
 fn osd_json(osd: Option<OsdId>, s: &OsdStat) -> Value {
@@ -91,7 +134,7 @@ fn osd_json(osd: Option<OsdId>, s: &OsdStat) -> Value {
             "commit_latency_ms": s.commit_latency_ns / 1_000_000, "apply_latency_ms": s.apply_latency_ns / 1_000_000,
             "commit_latency_ns": s.commit_latency_ns, "apply_latency_ns": s.apply_latency_ns,
         },
-        "alerts": [], "network_ping_times": [],
+        "alerts": alerts(s), "network_ping_times": ping_times(s),
     });
     if let Value::Object(r) = rest {
         m.extend(r);
@@ -101,15 +144,7 @@ fn osd_json(osd: Option<OsdId>, s: &OsdStat) -> Value {
 
 fn osd_total(core: &MonCore) -> OsdStat {
     let mut t = OsdStat::default();
-    for s in core.pgmap.osds.values() {
-        t.statfs.add(&s.statfs);
-        t.num_pgs += s.num_pgs;
-        t.num_osds += 1;
-        t.num_per_pool_osds += 1;
-        t.num_per_pool_omap_osds += 1;
-        t.commit_latency_ns += s.commit_latency_ns;
-        t.apply_latency_ns += s.apply_latency_ns;
-    }
+    core.pgmap.osds.values().for_each(|s| t.add(s));
     t
 }
 
@@ -128,8 +163,8 @@ fn total_stat(core: &MonCore) -> PoolStat {
     let mut t = PoolStat::default();
     for s in core.pgmap.pgs.values() {
         t.stats.sum.add(&s.stats.sum);
-        t.log_size += s.log_size;
-        t.ondisk_log_size += s.ondisk_log_size;
+        t.log_size = t.log_size.wrapping_add(s.log_size);
+        t.ondisk_log_size = t.ondisk_log_size.wrapping_add(s.ondisk_log_size);
         t.up += s.up.len() as i32;
         t.acting += s.acting.len() as i32;
     }
