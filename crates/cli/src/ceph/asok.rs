@@ -50,6 +50,9 @@ fn exchange(path: &str, command: &str) -> Result<Vec<u8>, String> {
         }
         let mut out = Vec::new();
         sock.take(u64::from(len)).read_to_end(&mut out)?;
+        if out.len() < len as usize {
+            return Err(std::io::Error::other(format!("the answer ends after {} of {len} bytes", out.len())));
+        }
         Ok(out)
     };
     talk().map_err(|e| io_text(&e))
@@ -97,5 +100,29 @@ pub fn run(globals: &Globals, words: &[String]) -> Option<i32> {
             crate::say::aside(&format!("admin_socket: {e}"));
             Some(EINVAL)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_ends_early_is_an_error() {
+        let path = std::env::temp_dir().join(format!("loligo-asok-{}", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let daemon = std::thread::spawn(move || {
+            for announced in [2u32, 9] {
+                let (mut sock, _) = listener.accept().unwrap();
+                sock.read_exact(&mut [0; 3]).unwrap();
+                sock.write_all(&announced.to_be_bytes()).unwrap();
+                sock.write_all(b"{}").unwrap();
+            }
+        });
+        let path = path.to_str().unwrap();
+        assert_eq!(exchange(path, "{}"), Ok(b"{}".to_vec()));
+        assert_eq!(exchange(path, "{}"), Err("the answer ends after 2 of 9 bytes".into()));
+        daemon.join().unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 }
