@@ -49,7 +49,7 @@ wait_for 80 "no quorum" '[ "$(quorum)" = a,b,c ]'; was=$(gid); l=$(ceph quorum_s
 mkdir "$M/w"; (n=0; while [ ! -e "$T/stop" ]; do n=$((n + 1)); echo "$n" >"$M/w/$n" && sync "$M/w/$n" && echo "$n $(date +%s.%N)"; done) >"$T/written" & writer=$!
 wait_for 80 "nothing is written" '[ -s "$T/written" ]'
 kill -9 "$(cat "$D/run/mon.$l.pid")"; since=$(date +%s.%N)
-timeout 10 ceph config-key set after "$l" 2>/dev/null || die "no command within 10 s after kill -9 of mon.$l"
+timeout $((10 * PATIENCE)) ceph config-key set after "$l" 2>/dev/null || die "no command within $((10 * PATIENCE)) s after kill -9 of mon.$l"
 # Longer than a beacon's grace (8 s): a new leader that did not hear the daemons would have replaced one by now.
 wait_for 80 "writing stopped" 'awk -v s="$since" "\$2 > s + 10 {found = 1} END {exit !found}" "$T/written"'
 touch "$T/stop"; wait "$writer" || die "writing failed"

@@ -1,9 +1,12 @@
 # What the client scripts share. A script runs against any cluster that CEPH_CONF names, stock or ours, with stock clients.
 # No pipefail: `grep -q` leaves early, and what it leaves dies of SIGPIPE.
 set -eu
+# What is promised within some seconds must come within so many times that: 1, but more where others use the machine, too, as in CI.
+PATIENCE=${PATIENCE:-1}
 T=$(mktemp -d "${TMPDIR:-/tmp}/clients.XXXXXX")
 trap 'status=$?; rm -rf "$T"; [ $status = 0 ] || echo "FAILED: $0 (exit $status)"' EXIT
-say() { echo "-- $*"; }
+# With the seconds since the beginning: what a slow machine makes late shows.
+say() { echo "-- $SECONDS s: $*"; }
 die() { echo "FAILED: $*" >&2; exit 1; }
 # expect_fail CODE PATTERN cmd...: the command must exit with CODE and say PATTERN (an extended regex) on stderr or stdout.
 expect_fail() {

@@ -63,7 +63,7 @@ rados df -f json | json '[p for p in d["pools"] if p["name"] == "p"][0]["num_obj
 say "the leading monitor is killed: the manager stays, and so does what it said"
 wait_until 60 "no quorum" quorum a,b,c; was=$(ceph mgr dump -f json | json '(d["active_gid"], d["active_change"])'); l=$(ceph quorum_status | json 'd["quorum_leader_name"]')
 kill -9 "$(cat "$D/run/mon.$l.pid")"
-timeout 10 ceph config-key set after "$l" 2>/dev/null || die "no command within 10 s after kill -9 of mon.$l"
+timeout $((10 * PATIENCE)) ceph config-key set after "$l" 2>/dev/null || die "no command within $((10 * PATIENCE)) s after kill -9 of mon.$l"
 wait_until 20 "the PGs are not seen" shows "^    pgs:     [0-9]+ active\+clean"
 shows "mgr: x\(active, since .*\), standbys: y$" || die "$(ceph -s)"
 "$L" up --dir "$D" >/dev/null 2>&1; wait_until 100 "mon.$l does not join again" quorum a,b,c

@@ -30,7 +30,7 @@ wait_until 60 "no quorum" quorum a,b,c; was=$(ceph osd dump | grep -E "^osd\.[0-
 rados -p p bench 12 write -b 65536 -t 4 --no-cleanup >"$T/bench" 2>&1 & bench=$!
 until grep -q "^ *2 " "$T/bench"; do sleep 0.1; done
 l=$(ceph quorum_status | json 'd["quorum_leader_name"]'); kill -9 "$(cat "$D/run/mon.$l.pid")"
-timeout 10 ceph osd pool set p nodelete 1 2>/dev/null || die "no command within 10 s after kill -9 of mon.$l"
+timeout $((10 * PATIENCE)) ceph osd pool set p nodelete 1 2>/dev/null || die "no command within $((10 * PATIENCE)) s after kill -9 of mon.$l"
 ceph health detail | grep -q "mon.$l .*is down (out of quorum)" || die "health: $(ceph health detail)"
 wait "$bench" || die "rados bench: $(cat "$T/bench")"
 awk '$1 ~ /^[0-9]+$/ && NF >= 8 && $1 > 0 && $5 == "0" {n++; if (n > 1) {print "no write for two seconds at second " $1; exit 1}; next} {n=0}' "$T/bench" || die "$(cat "$T/bench")"

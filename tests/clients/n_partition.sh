@@ -38,16 +38,17 @@ for m in a b c; do "$L" mon -i $m -c "$CEPH_CONF" --mkfs --monmap "$T/map" --key
 cli() { timeout "${W:-30}" ceph "$@"; }
 quorum() { cli quorum_status 2>/dev/null | json '",".join(sorted(d["quorum_names"]))' 2>/dev/null; }
 leader() { cli quorum_status | json 'd["quorum_leader_name"]'; }
-wait_quorum() { local n; for n in $(seq 60); do [ "$(quorum)" = "$1" ] && return 0; sleep 0.3; done; die "the quorum is $(quorum), not $1"; }
+wait_quorum() { local n; for n in $(seq $((60 * PATIENCE))); do [ "$(quorum)" = "$1" ] && return 0; sleep 0.3; done; die "the quorum is $(quorum), not $1"; }
 state() { ceph daemon "$D/run/mon.$1.asok" mon_status | json 'd["state"]'; }
 # Something is accepted within 5 s.
-accepted() { N=$((${N:-0}+1)); W=5 cli config-key set "k/$N" "v$N" >/dev/null 2>&1 || die "no command was accepted within 5 s after $1: $(for m in a b c; do echo "$m: $(state $m)"; done)"; }
+WITHIN=$((5 * PATIENCE))
+accepted() { N=$((${N:-0}+1)); W=$WITHIN cli config-key set "k/$N" "v$N" >/dev/null 2>&1 || die "no command was accepted within $WITHIN s after $1: $(for m in a b c; do echo "$m: $(state $m)"; done)"; }
 say "three hosts, one quorum"
 wait_quorum a,b,c; accepted "the beginning"
 for round in 1 2; do
   l=$(leader); say "the leader mon.$l is cut off"
   sever "$l"; accepted "the leader was cut off"; rest=$(tr -d "$l" <<<abc | sed 's/./&,/g; s/,$//')
-  wait_quorum "$rest"; for n in $(seq 40); do [ "$(state "$l")" = leader ] || break; sleep 0.2; done
+  wait_quorum "$rest"; for n in $(seq $((40 * PATIENCE))); do [ "$(state "$l")" = leader ] || break; sleep 0.2; done
   [ "$(state "$l")" != leader ] || die "mon.$l still thinks that it leads"
   same "$(W=4 timeout 4 ip netns exec "lg$$$l" ceph -m "$NET.$(( $(printf %d "'$l") - 86 ))" config-key get "k/$N" 2>/dev/null || echo refused)" refused "who is cut off answers nothing"
   heal "$l"; wait_quorum a,b,c; accepted "healing"

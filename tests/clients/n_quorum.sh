@@ -21,6 +21,7 @@ ceph mon stat | grep -qE "^e[0-9]+: 3 mons at .*, leader 0 a, quorum 0,1,2 a,b,c
 ceph mon getmap -o "$T/map" 2>/dev/null; monmaptool --print "$T/map" | grep -q "^2: .* mon.c" || die "$(monmaptool --print "$T/map")"
 for m in a b c; do same "$(ceph tell mon.$m mon_status | json 'd["name"]+" "+str(len(d["quorum"]))')" "$m 3"; done
 same "$(ceph daemon "$D/run/mon.b.asok" quorum_status | json 'd["quorum_leader_name"]')" a
+for m in a b c; do won=$([ $m = a ] && echo win || echo lose); same "$(ceph daemon "$D/run/mon.$m.asok" perf dump | json "d['cluster']['num_mon_quorum'], d['mon']['election_$won'] > 0, 'num_pg' in d['cluster']")" "3 True $([ $m = a ] && echo True || echo False)"; done
 say "a pending key that is used replaces the first, whichever monitor sees it"
 ceph auth get-or-create client.t2 mon 'allow r' >/dev/null
 for m in a b c; do
@@ -34,7 +35,7 @@ say "Prometheus finds the leader's page"
 port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 ceph config set mgr mgr/prometheus/server_port "$port"
 page() { /usr/bin/python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/metrics" % sys.argv[1], timeout=5).read().decode())' "$port" 2>/dev/null; }
-for n in $(seq 30); do page > "$T/page" && break; sleep 0.2; done
+for n in $(seq $((30 * PATIENCE))); do page > "$T/page" && break; sleep 0.2; done
 for m in a b c; do grep -qE "^ceph_mon_quorum_status\{ceph_daemon=\"mon.$m\"\} 1" "$T/page" || die "metrics: $(grep quorum "$T/page")"; done
 grep -qE '^ceph_osd_up\{ceph_daemon="osd.2"\} 1' "$T/page" && grep -q "^ceph_health_status" "$T/page" || die "metrics: $(cat "$T/page")"
 ceph osd pool create p 16 >/dev/null 2>&1; ceph osd pool application enable p rados >/dev/null 2>&1
@@ -56,9 +57,10 @@ P
 /usr/bin/python3 "$T/stay.py" "$T" > "$T/stay.out" 2>&1 & BG+=($!)
 rados -p p bench 200 write -b 4096 -t 4 --no-cleanup > "$T/bench.out" 2>&1 & BG+=($!); BENCH=$!
 # Commands go on: a new client's is accepted within 5 s, and so is one of the client that stays.
+WITHIN=$((5 * PATIENCE))
 goes_on() { local since n; since=$(date +%s.%N); N=$((${N:-0}+1))
-  timeout 5 ceph config-key set "k/new$N" "vnew$N" >/dev/null 2>&1 || die "a new command was not accepted within 5 s after $1"; echo "new$N" >> "$T/cli.acks"; [ "${2:-stay}" = stay ] || return 0
-  for n in $(seq 60); do [ "$(awk -v s="$since" '$2 > s {print; exit}' "$T/stay.acks" 2>/dev/null)" ] && return 0; [ "$n" -lt 50 ] || die "no command of the client that stays was accepted within 5 s after $1"; sleep 0.1; done; }
+  timeout $WITHIN ceph config-key set "k/new$N" "vnew$N" >/dev/null 2>&1 || die "a new command was not accepted within $WITHIN s after $1"; echo "new$N" >> "$T/cli.acks"; [ "${2:-stay}" = stay ] || return 0
+  for n in $(seq $((WITHIN * 10))); do [ "$(awk -v s="$since" '$2 > s {print; exit}' "$T/stay.acks" 2>/dev/null)" ] && return 0; [ "$n" -lt $((WITHIN * 10)) ] || die "no command of the client that stays was accepted within $WITHIN s after $1"; sleep 0.1; done; }
 goes_on "the beginning"
 say "the leader is killed; the next one, too"
 for round in 1 2; do
@@ -125,6 +127,6 @@ print("%d lines of the log, each once" % len(seen))
 P
 say "I/O never stopped"
 kill "$BENCH" 2>/dev/null || true; wait "$BENCH" 2>/dev/null || true
-awk '$1 ~ /^[0-9]+$/ && NF >= 8 && $1 > 0 && $5 == "0" {n++; if (n > 1) {print "no write for two seconds at second " $1; exit 1}; next} {n=0}' "$T/bench.out" || die "$(cat "$T/bench.out")"
+awk -v most="$PATIENCE" '$1 ~ /^[0-9]+$/ && NF >= 8 && $1 > 0 && $5 == "0" {n++; if (n > most) {print "no write for " n " seconds at second " $1; exit 1}; next} {n=0}' "$T/bench.out" || die "$(cat "$T/bench.out")"
 same "$(ceph pg stat | grep -c "16 active+clean")" 1
 say "ok"

@@ -13,6 +13,7 @@ kill_all() { local p n; for p in "$D"/run/*.pid; do kill -9 "$(cat "$p")" 2>/dev
 why() { echo "$1"; ceph health detail; "$L" status --dir "$D"; ceph pg dump pgs_brief 2>/dev/null | grep -v "active+clean "; }
 health_ok() { local end=$((SECONDS + 90)); until timeout 20 ceph health 2>/dev/null | grep -q "^HEALTH_OK"; do [ $SECONDS -lt $end ] || die "$(why health)"; sleep 0.2; done; }
 clean() { local end=$((SECONDS + 90)); until timeout 20 ceph pg stat 2>/dev/null | grep -qE "^$1 pgs: $1 active\+clean;"; do [ $SECONDS -lt $end ] || die "$(why "not $1 clean pgs")"; sleep 0.2; done; }
+all_in() { [ "$(timeout 20 ceph quorum_status 2>/dev/null | json 'len(d["quorum"])' 2>/dev/null)" = 3 ]; }
 rebuild() { "$L" mon rebuild --dir "$D" "$@"; }
 up --mons 3 --osds 3 --osd-size 4G; export CEPH_CONF=$D/ceph.conf
 say "a cluster with pools, rules, an image with a snapshot, users, an upmap, options"
@@ -66,7 +67,7 @@ ls -d "$D"/mon/ceph-a/store.db.aside-1 >/dev/null || die "the former store is go
 up --no-wait
 say "all is there"
 clean 40; before > "$T/after" 2>/dev/null; diff "$T/before" "$T/after" || die "the cluster is not the same"
-same "$(ceph quorum_status | json 'len(d["quorum"])')" 3
+wait_until 60 "not all monitors are in the quorum" all_in
 same "$(rbd export disks/one@first - 2>/dev/null | sha256sum)" "$(cat "$T/sum1")" "the image"
 same "$(rbd export disks/two - 2>/dev/null | sha256sum)" "$(cat "$T/sum2")" "the other image"
 rados -p disks get thing "$T/thing"; same "$(sha "$T/thing")" "$(sha "$T/image")"
@@ -99,7 +100,7 @@ one --without 2 > "$T/one.out" || die "rebuild -i a"; grep -q "warning: osd.2 no
 for m in b c; do "$L" mon -i $m -c "$CEPH_CONF" --mkfs --monmap "$D/monmap" --keyring "$D/mon/ceph-a/keyring"; done
 "$L" up --dir "$D" --osds 2 --no-wait > "$T/up.out" 2>&1 || die "up: $(cat "$T/up.out")"
 for n in $(seq 100); do same_=$(timeout 20 ceph osd stat -f json 2>/dev/null | json 'd["num_up_osds"]' 2>/dev/null) || true; [ "$same_" = 2 ] && break; sleep 0.2; done
-same "$same_" 2; same "$(ceph quorum_status | json 'len(d["quorum"])')" 3
+same "$same_" 2; wait_until 60 "not all monitors are in the quorum" all_in
 ceph osd pool set disks min_size 1 >/dev/null 2>&1
 ceph osd out 2 >/dev/null 2>&1; same "$(timeout 60 rbd export disks/two@later - 2>/dev/null | sha256sum)" "$(cat "$T/sum3")" "with two of three OSDs"
 say "ok"

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 const LIMIT_SECONDS: u64 = 240;
 
 /// Short and long forms: what the scripts read from the environment.
-fn environment(short: bool) -> [(&'static str, &'static str); 2] {
+fn environment(short: bool) -> [(&'static str, &'static str); 3] {
     if short {
-        [("SIZE_MIB", "64"), ("BENCH_SECONDS", "3")]
+        [("SIZE_MIB", "64"), ("BENCH_SECONDS", "3"), ("PATIENCE", "6")]
     } else {
-        [("SIZE_MIB", "512"), ("BENCH_SECONDS", "10")]
+        [("SIZE_MIB", "512"), ("BENCH_SECONDS", "10"), ("PATIENCE", "1")]
     }
 }
 
@@ -57,6 +57,27 @@ fn limit(path: &Path) -> anyhow::Result<Duration> {
 /// `# needs-stock-daemons` for one that starts stock's, `# needs-stock-mds` for one that mounts file systems of stock's MDS.
 fn says(path: &Path, line: &str) -> anyhow::Result<bool> {
     Ok(fs::read_to_string(path)?.lines().any(|l| l == line))
+}
+
+/// Why a script failed, in one line, from what it wrote: the step that it was at, and what it said of the failure.
+/// The daemons' logs that follow in its output would push it out of a short report.
+fn reason(said: &str) -> String {
+    const CHARS_MAX: usize = 800;
+    let lines = || said.lines();
+    let Some(at) = lines().position(|l| l.starts_with("FAILED: ")) else {
+        return lines().last().unwrap_or_default().chars().take(CHARS_MAX).collect();
+    };
+    let step = lines().take(at).filter(|l| l.starts_with("-- ")).last().unwrap_or("-- (the beginning)");
+    let before = lines().take(at).last().filter(|l| *l != step).unwrap_or_default();
+    let rest = lines().skip(at).take(6).collect::<Vec<_>>().join(" | ");
+    [step, before, &rest]
+        .into_iter()
+        .filter(|l| !l.is_empty())
+        .collect::<Vec<_>>()
+        .join(": ")
+        .chars()
+        .take(CHARS_MAX)
+        .collect()
 }
 
 /// The task.
@@ -108,7 +129,12 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
         match result {
             Ok(()) => println!("ok     {name:<16} {seconds:6.1} s"),
             Err(e) => {
-                println!("FAILED {name:<16} {seconds:6.1} s\n{e:#}\n{}", cluster.log_tails(15));
+                let said = fs::read_to_string(cluster.dir.join(format!("{name}.log"))).unwrap_or_default();
+                println!(
+                    "FAILED {name:<16} {seconds:6.1} s {}\n{e:#}\n{}",
+                    reason(&said),
+                    cluster.log_tails(15)
+                );
                 failed.push(name);
                 cluster.keep();
                 if !dead.is_empty() {
@@ -125,4 +151,17 @@ pub fn task(args: &[String]) -> anyhow::Result<()> {
         failed.join(" ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_in_one_line() {
+        let said = "-- one\n-- two\nsh: no such file\nFAILED: 'a' is not 'b'\n==> log <==\nx\nFAILED: /n.sh (exit 1)\n";
+        assert!(reason(said).starts_with("-- two: sh: no such file: FAILED: 'a' is not 'b' | ==> log"));
+        assert_eq!(reason("-- one\nkilled"), "killed");
+        assert_eq!(reason(""), "");
+    }
 }
