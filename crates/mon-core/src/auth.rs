@@ -12,7 +12,7 @@ use cephx::env::Env;
 use cephx::keyserver::{AuthConfig, EntityAuth, KeyServerData, RotatingSecrets};
 use cephx::proto::{AuthCapsInfo, AuthName};
 use denc::Decoder;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const GID_KEY: &str = "auth/max_global_id";
 /// Behind it a monitor's name: the range that was reserved for it last.
@@ -33,13 +33,15 @@ pub struct AuthMon {
     pub rotating: Table<RotatingSecrets>,
     /// Our own name, for which ranges are committed.
     name: String,
+    /// The life of this process, for which ranges are committed: what an earlier one was given, it may have used.
+    life: u64,
     /// Everything up to here is reserved for someone.
     gid_max: u64,
     /// Our range: ids above `gid_next` up to `gid_end` are free.
     gid_next: u64,
     gid_end: u64,
-    /// Monitors that the next batch reserves for.
-    gid_wanted: BTreeSet<String>,
+    /// Monitors that the next batch reserves for, with their lives.
+    gid_wanted: BTreeMap<String, u64>,
     /// What is wrong with the caps of committed principals, by name.
     pub bad_caps: BTreeMap<String, Vec<String>>,
 }
@@ -49,8 +51,8 @@ fn wrong_caps(e: &EntityAuth) -> Vec<String> {
 }
 
 impl AuthMon {
-    /// From the store, for the monitor `name`. What was left of its last range before a restart is skipped: it may have been given.
-    pub fn load(kv: &Kv, name: &str) -> AuthMon {
+    /// From the store, for the monitor `name` in its life `life`, a random number. What was left of its last range before a restart is skipped: it may have been given.
+    pub fn load(kv: &Kv, name: &str, life: u64) -> AuthMon {
         let max = kv.get(GID_KEY).and_then(|b| Decoder::new(b).u64().ok()).unwrap_or(GID_FIRST);
         let entities: Table<EntityAuth> = Table::load("auth/entity/", kv);
         let bad =
@@ -60,10 +62,11 @@ impl AuthMon {
             entities,
             rotating: Table::load("auth/rotating/", kv),
             name: name.to_owned(),
+            life,
             gid_max: max,
             gid_next: 0,
             gid_end: 0,
-            gid_wanted: BTreeSet::new(),
+            gid_wanted: BTreeMap::new(),
         }
     }
     /// Takes over the range of ids that `other`, the same monitor in the same life, has left.
@@ -75,8 +78,8 @@ impl AuthMon {
         self.entities.stage(batch);
         self.rotating.stage(batch);
         let mut max = self.gid_max;
-        for name in std::mem::take(&mut self.gid_wanted) {
-            batch.put(format!("{GID_RANGE}{name}"), encoded(&(max, max + GID_BATCH)));
+        for (name, life) in std::mem::take(&mut self.gid_wanted) {
+            batch.put(format!("{GID_RANGE}{name}"), encoded(&((max, max + GID_BATCH), life)));
             max += GID_BATCH;
             batch.put(GID_KEY, encoded(&max));
         }
@@ -103,19 +106,24 @@ impl AuthMon {
             self.gid_max = max;
         }
         if let Some(Some(v)) = batch.changes.get(&format!("{GID_RANGE}{}", self.name))
-            && let Ok((start, end)) = Decoder::new(v).get::<(u64, u64)>()
+            && let Ok(((start, end), life)) = Decoder::new(v).get::<((u64, u64), u64)>()
+            && life == self.life
         {
             (self.gid_next, self.gid_end) = (start, end);
         }
         a || b
     }
-    /// True when this monitor has few ids left.
-    pub fn wants_global_ids(&self) -> bool {
-        self.gid_end - self.gid_next < GID_LOW
+    /// When this monitor has few ids left: the life that it wants more for.
+    pub fn wants_global_ids(&self) -> Option<u64> {
+        (self.gid_end - self.gid_next < GID_LOW).then_some(self.life)
     }
-    /// Reserves ids for a monitor, in the next batch.
-    pub fn reserve_global_ids(&mut self, name: &str) {
-        self.gid_wanted.insert(name.to_owned());
+    /// This process's life.
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+    /// Reserves ids for a monitor in one of its lives, in the next batch.
+    pub fn reserve_global_ids(&mut self, name: &str, life: u64) {
+        self.gid_wanted.insert(name.to_owned(), life);
     }
     /// A principal's pending key was used, and replaces its key.
     pub fn take_pending(&mut self, name: &str, proof: &[u8; 32]) {
@@ -127,8 +135,8 @@ impl AuthMon {
     }
     /// The leader's: reserves ids when few are left, and rotates secrets that ended.
     pub fn tick(&mut self, config: &AuthConfig, env: &dyn Env) {
-        if self.wants_global_ids() {
-            self.gid_wanted.insert(self.name.clone());
+        if let Some(life) = self.wants_global_ids() {
+            self.gid_wanted.insert(self.name.clone(), life);
         }
         let mut data = KeyServerData::default();
         for (k, v) in self.rotating.next_all() {

@@ -188,6 +188,8 @@ pub struct MonCore {
     pub(crate) leaving: BTreeMap<String, Vec<AfterCommit>>,
     /// The next answer that is to wait waits for this monitor's removal.
     pub(crate) waits_for_leaving: Option<String>,
+    /// Who asked last to join without being in the map, and when that was logged.
+    pub(crate) refused_joiner: Option<(String, Utime)>,
     /// Members of the quorum as committed, learners too.
     pub(crate) member_names: Vec<String>,
 }
@@ -225,7 +227,7 @@ impl MonCore {
         let mut core = MonCore {
             monmap,
             osd,
-            auth: AuthMon::load(&kv, &cfg.name),
+            auth: AuthMon::load(&kv, &cfg.name, cephx::env::random_u64(&*env)),
             config: ConfigMon::load(&kv),
             config_key: Table::load("config-key/", &kv),
             log: LogMon::load(&kv),
@@ -263,6 +265,7 @@ impl MonCore {
             early_news: BTreeMap::new(),
             leaving: BTreeMap::new(),
             waits_for_leaving: None,
+            refused_joiner: None,
             member_names: Vec::new(),
             in_flight: None,
             kv,
@@ -378,6 +381,7 @@ impl MonCore {
             MonEvent::Routed(id, msg) => self.routed(id, msg),
             MonEvent::JoinAsked { name, node, addrs } => self.join_asked(&name, node, addrs),
             MonEvent::Members(names) => self.members_changed(&names),
+            MonEvent::Expelled => self.expelled(),
             MonEvent::MemberRefused { name, why } => self.member_refused(&name, &why),
             MonEvent::Tick => self.tick(),
             MonEvent::LocalCommand { token, command } => self.local_command(token, command),
@@ -812,7 +816,7 @@ impl MonCore {
             return;
         }
         if !self.quorum.leads {
-            if self.auth.wants_global_ids() {
+            if self.auth.wants_global_ids().is_some() {
                 self.ask_for_global_ids();
             }
             return self.expire_sessions();

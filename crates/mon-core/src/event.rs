@@ -87,8 +87,8 @@ pub struct MemberNews {
     pub mgr_addrs: AddrVec,
     /// Lines for the cluster log.
     pub log: Vec<LogEntry>,
-    /// It runs out of global ids.
-    pub wants_global_ids: bool,
+    /// It runs out of global ids: its life (a random number since its start), for which it wants more.
+    pub wants_global_ids: Option<u64>,
     /// A principal that logged in there with its pending key.
     pub used_pending: Option<UsedPending>,
 }
@@ -170,6 +170,8 @@ pub enum MonEvent {
     },
     /// The members of the quorum, voters and learners, as committed.
     Members(Vec<String>),
+    /// This monitor is no member any more.
+    Expelled,
     /// The quorum did not take a change of its members.
     MemberRefused {
         /// The monitor.

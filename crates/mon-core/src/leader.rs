@@ -21,10 +21,13 @@ use messages::{Message, MsgHeader, kinds};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use types::logentry::LogPrio;
-use types::{AddrVec, Errno};
+use types::{AddrVec, Errno, Utime};
 
 /// A message without an answer is taken for lost with the leader that it was handed to within so long.
 const HANDED_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is logged that a monitor asks in vain to join.
+const JOINER_TOLD: Duration = Duration::from_secs(60);
 
 /// Messages that a monitor answers whatever the quorum is like: about itself.
 pub(crate) fn answers_alone(msg: &Message) -> bool {
@@ -81,7 +84,7 @@ impl MonCore {
         if let Ok(osd) = OsdMon::load(kv, self.now) {
             self.osd = osd;
         }
-        let auth = AuthMon::load(kv, &self.cfg.name);
+        let auth = AuthMon::load(kv, &self.cfg.name, self.auth.life());
         let old = std::mem::replace(&mut self.auth, auth);
         self.auth.keep_ids(&old);
         self.config = ConfigMon::load(kv);
@@ -288,9 +291,13 @@ impl MonCore {
     pub(crate) fn ask_for_global_ids(&mut self) {
         let name = self.cfg.name.clone();
         if self.quorum.leads {
-            return self.auth.reserve_global_ids(&name);
+            return self.auth.reserve_global_ids(&name, self.auth.life());
         }
-        self.tell_leader(MemberNews { name, wants_global_ids: true, ..MemberNews::default() });
+        self.tell_leader(MemberNews {
+            name,
+            wants_global_ids: Some(self.auth.life()),
+            ..MemberNews::default()
+        });
     }
 
     /// A login here used a pending key. Should this not reach a leader, the next login with it says it again; both keys are good until then.
@@ -308,7 +315,7 @@ impl MonCore {
         }
         if news.name == self.cfg.name && !news.mgr_addrs.0.is_empty() {
             let own =
-                MemberNews { wants_global_ids: false, used_pending: None, log: Vec::new(), ..news.clone() };
+                MemberNews { wants_global_ids: None, used_pending: None, log: Vec::new(), ..news.clone() };
             self.members.insert(news.name.clone(), own);
             self.read_central();
         }
@@ -326,8 +333,8 @@ impl MonCore {
         for e in news.log {
             self.log.add(e);
         }
-        if news.wants_global_ids {
-            self.auth.reserve_global_ids(&news.name);
+        if let Some(life) = news.wants_global_ids {
+            self.auth.reserve_global_ids(&news.name, life);
         }
         if let Some((name, proof)) = news.used_pending {
             self.auth.take_pending(&name, &proof);
@@ -452,6 +459,15 @@ impl MonCore {
             return;
         }
         let Some(info) = self.monmap().mons.get(name) else {
+            // It asks several times a second.
+            let last = self.refused_joiner.replace((name.to_owned(), self.now));
+            if let Some((who, at)) = last
+                && who == name
+                && self.now.since(at) < JOINER_TOLD
+            {
+                self.refused_joiner = Some((who, at));
+                return;
+            }
             let line = format!(
                 "mon.{name} ({addrs}) asks to join, but is not in the monmap: ceph mon add {name} ADDRESS"
             );
@@ -511,9 +527,18 @@ impl MonCore {
 
     /// Clients of a monitor that has been out of the quorum for long find another one.
     pub(crate) fn end_unserved(&mut self) {
-        if self.is_serving(self.now) {
-            return;
+        if !self.is_serving(self.now) {
+            self.end_sessions();
         }
+    }
+
+    /// Nobody is served here any more: clients need not wait until they find out.
+    pub(crate) fn expelled(&mut self) {
+        self.unserved_since = Some(Utime::ZERO);
+        self.end_sessions();
+    }
+
+    fn end_sessions(&mut self) {
         let all: Vec<SessionId> = self.sessions.keys().copied().collect();
         self.effects.extend(all.into_iter().map(MonEffect::Close));
         self.drop_deferred();

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 use types::pgdigest::PgMapDigest;
 use types::pgstat::{ObjectStatSum, OsdStat, PgStat, PoolStat, StoreStatfs, pg_state};
 use types::{OsdId, PgId, PoolId, Utime};
@@ -326,7 +327,7 @@ impl PgMap {
         if secs <= 0.0 {
             return Rates::default();
         }
-        let per = |x: i64, y: i64| ((y - x).max(0) as f64 / secs).round() as u64;
+        let per = |x: i64, y: i64| (y.saturating_sub(x).max(0) as f64 / secs).round() as u64;
         Rates {
             rd_bytes: per(a.num_rd_kb, b.num_rd_kb).saturating_mul(1024),
             wr_bytes: per(a.num_wr_kb, b.num_wr_kb).saturating_mul(1024),
@@ -336,6 +337,16 @@ impl PgMap {
             rec_objects: per(a.num_objects_recovered, b.num_objects_recovered),
             rec_keys: per(a.num_keys_recovered, b.num_keys_recovered),
         }
+    }
+
+    /// What the samples that rates come from differ by, and over what time.
+    pub fn delta(&self) -> (ObjectStatSum, Duration) {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return Default::default();
+        };
+        let mut sum = last.total.clone();
+        sum.sub(&first.total);
+        (sum, last.at.since(first.at))
     }
 
     /// Rates from what a digest says has been added within `over`.

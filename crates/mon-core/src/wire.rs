@@ -290,23 +290,24 @@ impl Decode for Join {
 
 impl Encode for MemberNews {
     fn encode(&self, e: &mut Encoder) {
-        e.versioned(2, 1, |e| {
+        e.versioned(3, 1, |e| {
             e.put(&self.name);
             e.put(&self.metadata);
             e.put(&self.mgr_addrs);
             e.put(&self.log);
-            e.bool(self.wants_global_ids);
+            e.bool(self.wants_global_ids.is_some());
             e.bool(self.used_pending.is_some());
             if let Some((name, proof)) = &self.used_pending {
                 e.put(name);
                 e.raw(proof);
             }
+            e.u64(self.wants_global_ids.unwrap_or(0));
         });
     }
 }
 impl Decode for MemberNews {
     fn decode(d: &mut Decoder<'_>) -> Result<Self, DencError> {
-        let (v, mut d) = d.open("monitor news", 1)?;
+        let (v, mut d) = d.open("monitor news", 3)?;
         let name = text(&mut d, "monitor name")?;
         let metadata: BTreeMap<String, String> = d.get()?;
         let mgr_addrs = d.get()?;
@@ -314,7 +315,7 @@ impl Decode for MemberNews {
         if log.len() > LOG_MAX {
             return Err(DencError::Invalid { what: "monitor news: log", value: log.len() as u64 });
         }
-        let wants_global_ids = d.bool()?;
+        let wants = d.bool()?;
         let used_pending = match v >= 2 && d.bool()? {
             true => {
                 let name = text(&mut d, "principal")?;
@@ -324,6 +325,8 @@ impl Decode for MemberNews {
             }
             false => None,
         };
+        let life = if v >= 3 { d.u64()? } else { 0 };
+        let wants_global_ids = wants.then_some(life);
         Ok(MemberNews { name, metadata, mgr_addrs, log, wants_global_ids, used_pending })
     }
 }
@@ -454,7 +457,12 @@ pub fn fuzz(data: &[u8]) {
 
 /// News with something in every field that has no codec of its own.
 fn news() -> MemberNews {
-    MemberNews { name: "a".into(), used_pending: Some(("osd.3".into(), [7; 32])), ..MemberNews::default() }
+    MemberNews {
+        name: "a".into(),
+        wants_global_ids: Some(77),
+        used_pending: Some(("osd.3".into(), [7; 32])),
+        ..MemberNews::default()
+    }
 }
 
 /// Inputs for the fuzzer to start from.

@@ -181,3 +181,35 @@ fn what_a_member_tells_its_leader_counts_although_the_leader_learns_of_its_elect
     let v: serde_json::Value = serde_json::from_slice(&data).unwrap();
     assert_eq!(v["standbys"][0]["name"], "b", "{v}");
 }
+
+#[test]
+fn who_is_no_member_any_more_ends_its_sessions_at_once() {
+    let mut w = World::new(1);
+    w.open(Role::Mon, "client.admin", 9000, "allow *");
+    w.event(MonEvent::Quorum(peon(&w)));
+    assert!(w.core.is_serving(w.now()));
+    w.event(MonEvent::Expelled);
+    assert_eq!(w.core.sessions().count(), 0);
+    assert!(!w.core.is_serving(w.now()), "nobody logs in again here");
+    // It has joined again.
+    w.event(MonEvent::Readable(false));
+    w.event(MonEvent::Readable(true));
+    assert!(w.core.is_serving(w.now()));
+}
+
+#[test]
+fn who_asks_in_vain_to_join_does_not_fill_the_log() {
+    let mut w = World::new(1);
+    let asks = |w: &mut World, name: &str| {
+        w.event(MonEvent::JoinAsked { name: name.into(), node: 9, addrs: Default::default() });
+        w.lines.iter().filter(|l| l.contains("asks to join")).count()
+    };
+    w.lines.clear();
+    for _ in 0..100 {
+        asks(&mut w, "c");
+    }
+    assert_eq!(asks(&mut w, "c"), 1);
+    assert_eq!(asks(&mut w, "d"), 2);
+    w.advance(61);
+    assert_eq!(asks(&mut w, "d"), 3);
+}

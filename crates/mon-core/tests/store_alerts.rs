@@ -18,7 +18,8 @@ fn world() -> (World, PgId) {
 
 fn report(w: &mut World, pg: PgId, osd_stat: OsdStat, stat: PgStat) {
     let id = w.open(Role::Mgr, "osd.0", 7100, "allow *");
-    let stat = PgStat { reported_seq: 1, reported_epoch: w.core.osdmap().epoch, ..stat };
+    let stat =
+        PgStat { reported_seq: stat.reported_seq.max(1), reported_epoch: w.core.osdmap().epoch, ..stat };
     w.send(id, &MPgStats { fsid: FSID, osd_stat, pg_stat: [(pg, stat)].into(), ..MPgStats::default() });
     w.advance(3);
     w.event(MonEvent::Tick);
@@ -82,4 +83,20 @@ fn a_dump_has_all_that_was_reported() {
     assert_eq!((&e["osd"], &e["last update"]), (&1.into(), &"Thu Jan  1 00:00:00 1970".into()));
     assert_eq!(e["interfaces"].as_array().map(Vec::len), Some(1), "no front interface: {e}");
     assert_eq!(e["interfaces"][0]["average"]["1min"], 1.5);
+}
+
+#[test]
+fn a_dump_says_what_was_done_lately_and_over_what_time() {
+    let (mut w, pg) = world();
+    for (seq, num_wr) in [(1, 100), (2, 105), (3, 107)] {
+        let mut stat = PgStat { reported_seq: seq, ..PgStat::default() };
+        stat.stats.sum.num_wr = num_wr;
+        report(&mut w, pg, OsdStat::default(), stat);
+    }
+    let (_, _, out) = w.command(Role::Mgr, r#"{"prefix":"pg dump","format":"json"}"#);
+    let v: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let delta = &v["pg_map"]["pg_stats_delta"];
+    let over: f64 = delta["stamp_delta"].as_str().unwrap().parse().unwrap();
+    let wrote = delta["stat_sum"]["num_write"].as_i64().unwrap();
+    assert!(over >= 3.0 && (7..=107).contains(&wrote), "{wrote} writes in {over} s");
 }

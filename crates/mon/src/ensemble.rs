@@ -31,6 +31,8 @@ pub struct Ensemble {
     readable: bool,
     info: QuorumInfo,
     asked_in: Option<Instant>,
+    /// We had a vote when we last looked.
+    votes: bool,
     proxies: Proxies,
     /// Our sessions for which the leader holds one.
     handed: BTreeSet<SessionId>,
@@ -82,6 +84,7 @@ impl Ensemble {
             readable: false,
             info: QuorumInfo::default(),
             asked_in: None,
+            votes: false,
             proxies: Proxies::new(),
             handed: BTreeSet::new(),
             last_applied: loaded.applied,
@@ -165,6 +168,11 @@ impl Ensemble {
             self.effect(w, e);
         }
         self.tell_core(w);
+        let votes = self.quorum.votes();
+        if std::mem::replace(&mut self.votes, votes) && !votes {
+            tracing::info!("is no member of the quorum any more");
+            w.core_event(MonEvent::Expelled);
+        }
     }
 
     /// `quorum exit` and `quorum enter`. Outside, the machine stands still, as in a process that is stopped: it hears nothing, says nothing
@@ -529,8 +537,10 @@ impl Ensemble {
 
     /// Until this monitor has a vote, it asks to be let in.
     fn ask_in(&mut self, w: &mut dyn World) {
-        let voter = self.quorum.members().iter().any(|m| m.id == self.quorum.id() && m.voter);
-        if voter || self.may_seed || self.asked_in.is_some_and(|at| at.elapsed() < JOIN_INTERVAL) {
+        if self.quorum.votes()
+            || self.may_seed
+            || self.asked_in.is_some_and(|at| at.elapsed() < JOIN_INTERVAL)
+        {
             return;
         }
         self.asked_in = Some(Instant::now());

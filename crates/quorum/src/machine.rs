@@ -831,6 +831,11 @@ impl Quorum {
         }
     }
 
+    /// This member has a vote.
+    pub fn votes(&self) -> bool {
+        self.is_voter(self.id)
+    }
+
     /// All members.
     pub fn members(&self) -> Vec<Member> {
         let conf = self.conf();

@@ -118,3 +118,13 @@ fn help_stands_in_two_columns() {
         want.lines().map(str::trim_end).collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn words_of_any_alphabet_are_refused_and_not_split() {
+    for (kind, word) in
+        [(sigs::Kind::Uuid, "\u{20ac}".repeat(32)), (sigs::Kind::Int(Vec::new()), "0\u{20ac}".into())]
+    {
+        let desc = sigs::Desc { name: "x".into(), kind, req: true, times: Some(1) };
+        assert!(matches!(desc.values(&word, false, false), Err(sigs::ArgError::Value(_))));
+    }
+}

@@ -191,8 +191,11 @@ fn pg_list(core: &MonCore) -> Vec<(&PgId, &PgStat)> {
 fn all_json(core: &MonCore) -> Value {
     let osds: Vec<Value> = core.pgmap.osds.iter().rev().map(|(o, s)| osd_json(Some(*o), s)).collect();
     let pgs: Vec<Value> = pg_list(core).into_iter().map(|(p, s)| pg_json(*p, s)).collect();
-    let mut delta = pool_sum_json(&PoolStat::default());
-    delta.insert("stamp_delta".into(), "0.000000".into());
+    let (sum, over) = core.pgmap.delta();
+    let mut growth = PoolStat::default();
+    growth.stats.sum = sum;
+    let mut delta = pool_sum_json(&growth);
+    delta.insert("stamp_delta".into(), format!("{}.{:06}", over.as_secs(), over.subsec_micros()).into());
     let fs: Vec<Value> = core
         .pgmap
         .pool_statfs

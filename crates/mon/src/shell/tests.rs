@@ -40,10 +40,15 @@ fn follower(dir: &Folder) -> Rc<Shell> {
     shell
 }
 
-/// How often the leader was asked for ids.
+/// The questions for ids that the leader was asked: for which life of this monitor.
+fn questions(shell: &Shell) -> Vec<u64> {
+    let life = |m: Message| m.decode::<MemberNews>().ok()?.wants_global_ids;
+    shell.peers.waiting_for("b").into_iter().filter_map(life).collect()
+}
+
+/// How often it was asked.
 fn asked(shell: &Shell) -> usize {
-    let news = |m: Message| m.decode::<MemberNews>().ok().filter(|n| n.wants_global_ids);
-    shell.peers.waiting_for("b").into_iter().filter_map(news).count()
+    questions(shell).len()
 }
 
 /// What spawned itself has its turn.
@@ -73,11 +78,17 @@ fn a_follower_without_global_ids_asks_once_and_after_the_login() {
         turn().await;
         assert_eq!((asked(&shell), shell.work.borrow().len(), shell.busy.get()), (2, 0, false));
 
-        let mut p = Proposal { version: shell.core.borrow().version() + 1, batch: Default::default() };
-        let bytes = |v: &(u64, u64)| denc::to_bytes(v, denc::Features::ALL);
-        p.batch.put("auth/gid_range/a", bytes(&(9000, 9002)));
-        p.batch.put("paxos/version", denc::to_bytes(&p.version, denc::Features::ALL));
-        shell.event(MonEvent::Committed(p));
+        let range = |first: u64, life: u64| {
+            let mut p = Proposal { version: shell.core.borrow().version() + 1, batch: Default::default() };
+            p.batch.put("auth/gid_range/a", denc::to_bytes(&((first, first + 2), life), denc::Features::ALL));
+            p.batch.put("paxos/version", denc::to_bytes(&p.version, denc::Features::ALL));
+            shell.event(MonEvent::Committed(p));
+        };
+        let life = questions(&shell)[0];
+        // What a monitor of this name was given in another life, it may have used; it comes again after a crash before it was applied on disk.
+        range(5000, life ^ 1);
+        assert_eq!(db.new_global_id(), None);
+        range(9000, life);
         assert_eq!([(); 3].map(|()| db.new_global_id()), [Some(9001), Some(9002), None]);
         shell.close();
     });
